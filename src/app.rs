@@ -1,0 +1,298 @@
+//! Builds clients and stages, runs the tasks under one supervisor, stops them in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use secrecy::ExposeSecret;
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::assign::Assign;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::database::{self, Keep, PrivatePostgres};
+use crate::deliver::{Deliver, mailer::Mailer};
+use crate::ingest::Ingest;
+use crate::mail::token::Signer;
+use crate::triage::Triage;
+use crate::web::{self, auth::AccessTokens};
+use crate::worker::{self, Pulse, Stages};
+use crate::{people, schedule, sources};
+
+/// Connections of one process. PostgreSQL's default limit is 100: room for several processes.
+const POOL: u32 = 16;
+/// SIGTERM to exit: what is in hand is finished within this time.
+const DRAIN: Duration = Duration::from_secs(30);
+/// A worker that has not gone round for this long is stuck, and the watchdog is not fed any more.
+const STUCK: Duration = Duration::from_secs(60);
+
+/// A database, and the server behind it if it is our own.
+#[derive(Debug)]
+pub struct Storage {
+    pub db: PgPool,
+    /// Held for its `Drop`: the private server stops with it.
+    _private: Option<PrivatePostgres>,
+}
+
+impl Storage {
+    /// Connects to the configured database, or starts the private one. Does not migrate.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        if let Some(url) = config.database.url()? {
+            let options: PgConnectOptions =
+                url.expose_secret().parse().context("database.url is not a PostgreSQL URL")?;
+            return Ok(Self { db: database::connect(options, POOL).await?, _private: None });
+        }
+        let folder = config.data_dir.join("postgres");
+        let server = tokio::task::spawn_blocking(move || PrivatePostgres::start(&folder, Keep::Data, None))
+            .await
+            .context("starting the private PostgreSQL failed")?
+            .context("database.url is not set, and the private PostgreSQL cannot be started")?;
+        let db = database::connect(server.options("postgres"), POOL).await?;
+        Ok(Self { db, _private: Some(server) })
+    }
+
+    /// Uses a server that the caller keeps running.
+    pub fn of(db: PgPool) -> Self {
+        Self { db, _private: None }
+    }
+
+    /// Lets go of all connections; a private server stops.
+    pub async fn close(self) {
+        self.db.close().await;
+        // Waiting for the server to stop blocks.
+        if let Err(error) = tokio::task::spawn_blocking(move || drop(self)).await {
+            tracing::warn!(%error, "stopping the private PostgreSQL failed");
+        }
+    }
+}
+
+/// The daemon, built and not yet running.
+#[derive(Clone)]
+pub struct App {
+    pub config: Arc<Config>,
+    pub stages: Stages,
+    pub signer: Signer,
+    web: web::State,
+}
+
+impl App {
+    /// Builds stages and clients on a migrated database.
+    pub async fn build(
+        config: Arc<Config>,
+        db: PgPool,
+        clock: Clock,
+        metrics: Option<PrometheusHandle>,
+    ) -> anyhow::Result<Self> {
+        let masters = master_secrets(&config, &db, &clock).await?;
+        let signer = Signer::new(&masters);
+        let mailer = Arc::new(Mailer::new(&config)?);
+        let gemini = Triage::client(&config)?;
+        let (c, s) = (|| Arc::clone(&config), || signer.clone());
+        let stages = Stages {
+            ingest: Ingest { db: db.clone(), clock: clock.clone(), config: c(), signer: s() },
+            triage: Triage { db: db.clone(), clock: clock.clone(), config: c(), gemini },
+            assign: Assign { db: db.clone(), clock: clock.clone(), config: c() },
+            deliver: Deliver { db: db.clone(), clock: clock.clone(), config: c(), signer: s(), mailer },
+            db: db.clone(),
+            clock: clock.clone(),
+            config: c(),
+        };
+        let tokens = AccessTokens::new(&masters, config.auth.access_minutes);
+        let web = web::State { db, clock, config: Arc::clone(&config), tokens, metrics };
+        Ok(Self { config, stages, signer, web })
+    }
+
+    /// The HTTP API, for a listener of the caller's.
+    pub fn router(&self) -> axum::Router {
+        web::router(self.web.clone())
+    }
+
+    /// Runs until `stop`, then stops in order: sources take nothing in any more, the worker finishes what is in hand,
+    /// the web server answers what it was asked.
+    pub async fn run(&self, listeners: Listeners, stop: CancellationToken) {
+        let (sources_stop, worker_stop, web_stop) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let pulse = Pulse::default();
+        let mut sources_running = self.start_sources(&sources_stop);
+        let mut workers = JoinSet::new();
+        {
+            let (stages, pulse, stop) = (self.stages.clone(), pulse.clone(), worker_stop.clone());
+            workers.spawn(supervised("worker", worker_stop.clone(), move || {
+                worker::run(stages.clone(), pulse.clone(), stop.clone())
+            }));
+            let (db, clock, stop) = (self.stages.db.clone(), self.stages.clock.clone(), sources_stop.clone());
+            workers.spawn(supervised("schedule", sources_stop.clone(), move || {
+                schedule::run(db.clone(), clock.clone(), stop.clone())
+            }));
+        }
+        let mut web_running = JoinSet::new();
+        if let Some(listener) = listeners.http {
+            web_running.spawn(web::serve(listener, self.router(), web_stop.clone()));
+        }
+        if let Some(listener) = listeners.metrics {
+            web_running.spawn(web::serve(listener, web::metrics_router(self.web.clone()), web_stop.clone()));
+        }
+        watch_over(&pulse, &stop).await;
+        tracing::info!("stopping: finishing what is in hand");
+        sources_stop.cancel();
+        let drained = tokio::time::timeout(DRAIN, async {
+            while sources_running.join_next().await.is_some() {}
+            worker_stop.cancel();
+            while workers.join_next().await.is_some() {}
+            web_stop.cancel();
+            while web_running.join_next().await.is_some() {}
+        });
+        if drained.await.is_err() {
+            // Nothing is lost: jobs in hand are due again when their leases end.
+            tracing::warn!(
+                "some work did not finish within {} s; it will be done after the next start",
+                DRAIN.as_secs()
+            );
+        }
+    }
+
+    fn start_sources(&self, stop: &CancellationToken) -> JoinSet<()> {
+        let mut running = JoinSet::new();
+        let (db, clock) = (self.stages.db.clone(), self.stages.clock.clone());
+        for mailbox in self.config.mailbox.iter().filter(|m| m.imap.is_some()) {
+            let reader = sources::Reader {
+                db: db.clone(),
+                clock: clock.clone(),
+                mailbox: mailbox.clone(),
+                max_message_bytes: self.config.mail.max_message_bytes,
+            };
+            let token = stop.clone();
+            running.spawn(supervised("mailbox", stop.clone(), move || {
+                sources::read_mailbox(reader.clone(), token.clone())
+            }));
+        }
+        if let (Some(maildir), Some(mailbox)) =
+            (self.config.maildir.clone(), self.config.default_mailbox().cloned())
+        {
+            let token = stop.clone();
+            running.spawn(supervised("maildir", stop.clone(), move || {
+                sources::maildir::run(
+                    maildir.path.clone(),
+                    mailbox.name.clone(),
+                    db.clone(),
+                    clock.clone(),
+                    token.clone(),
+                )
+            }));
+        }
+        running
+    }
+}
+
+/// Sockets that are open already, so that a port that is taken is said before anything starts.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    pub http: Option<TcpListener>,
+    pub metrics: Option<TcpListener>,
+}
+
+impl Listeners {
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let metrics = match config.telemetry.metrics_listen {
+            Some(address) => Some(listen("telemetry.metrics_listen", address).await?),
+            None => None,
+        };
+        Ok(Self { http: Some(listen("http.listen", config.http.listen).await?), metrics })
+    }
+}
+
+async fn listen(key: &str, address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}: another process may have the port; set {key} to a free one")
+    })
+}
+
+/// Runs a task until it ends by `stop`; one that panics or ends early is started again.
+async fn supervised<F, T>(name: &'static str, stop: CancellationToken, start: F)
+where
+    F: Fn() -> T,
+    T: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        let mut task = JoinSet::new();
+        task.spawn(start());
+        let ended = task.join_next().await;
+        if stop.is_cancelled() {
+            return;
+        }
+        match ended {
+            Some(Err(error)) => tracing::error!(%error, task = name, "the task {name} died; it starts again"),
+            _ => tracing::error!(task = name, "the task {name} ended by itself; it starts again"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+    }
+}
+
+/// Feeds systemd's watchdog with the worker's real progress until `stop`.
+async fn watch_over(pulse: &Pulse, stop: &CancellationToken) {
+    notify_systemd(&[sd_notify::NotifyState::Ready]);
+    let pause = sd_notify::watchdog_enabled().map_or(Duration::from_secs(3600), |limit| limit / 3);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(pause) => {}
+        }
+        if pulse.age() < STUCK {
+            notify_systemd(&[sd_notify::NotifyState::Watchdog]);
+        } else {
+            tracing::error!(
+                stuck_s = pulse.age().as_secs(),
+                "the worker is stuck; the watchdog will restart us"
+            );
+        }
+    }
+    notify_systemd(&[sd_notify::NotifyState::Stopping]);
+}
+
+fn notify_systemd(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "cannot tell systemd");
+    }
+}
+
+/// The configured secret, else the keys in the database; newest first.
+async fn master_secrets(config: &Config, db: &PgPool, clock: &Clock) -> anyhow::Result<Vec<Vec<u8>>> {
+    match config.auth.secret()? {
+        Some(secret) => Ok(vec![secret.expose_secret().as_bytes().to_vec()]),
+        None => people::signing_keys(db, clock.now()).await.context("cannot read the signing keys"),
+    }
+}
+
+/// Installs the recorder behind `/metrics`. `None`: one is installed already.
+pub fn install_metrics() -> Option<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets(&[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
+        .ok()?
+        .install_recorder()
+        .ok()?;
+    web::describe_metrics();
+    Some(handle)
+}
+
+/// Waits for SIGTERM or SIGINT.
+pub async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    match (terminate, interrupt) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        _ => tracing::error!("cannot listen for signals"),
+    }
+}

@@ -1,0 +1,481 @@
+//! The commands.
+
+use std::io::{IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand};
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::app::{self, App, Listeners, Storage};
+use crate::clock::Clock;
+use crate::config::{Config, LogFormat, Telemetry};
+use crate::ids::{DeliveryId, JobId};
+use crate::mail::{parse, reading};
+use crate::tickets::outbox;
+use crate::{database, ingest, people, queue, triage};
+
+mod doctor;
+
+/// Support tickets from mail, triaged, assigned and answered in-thread.
+#[derive(Parser)]
+#[command(name = "ticketd", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args, Clone)]
+struct ConfigFile {
+    /// The configuration file (see config/example.toml)
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show the whole thing at work without any outside service
+    #[command(after_help = "Example: ticketd demo --once")]
+    Demo {
+        /// Handle the sample mails, print one line of JSON, and exit
+        #[arg(long)]
+        once: bool,
+        /// Keep database and outbox in this folder (default: a temporary one, removed at the end)
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+        /// Where the API listens
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+        listen: std::net::SocketAddr,
+    },
+    /// Run the daemon
+    #[command(after_help = "Example: ticketd serve --config /etc/ticketd/ticketd.toml")]
+    Serve(ConfigFile),
+    /// Check configuration, database, mailboxes, SMTP and Gemini; exit 1 if one fails
+    #[command(after_help = "Example: ticketd doctor --config ticketd.toml --offline")]
+    Doctor {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Check only what needs no network: the configuration and its files
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Apply migrations
+    #[command(after_help = "Example: ticketd migrate --config ticketd.toml")]
+    Migrate(ConfigFile),
+    /// Take in one mail from an MTA's pipe; exit 0 after commit, 75 when it should be tried again
+    #[command(
+        after_help = "Example (Postfix alias): support: \"|/usr/bin/ticketd ingest --config /etc/ticketd/ticketd.toml\""
+    )]
+    Ingest {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// The mail; `-` or nothing reads standard input
+        #[arg(value_name = "FILE")]
+        mail: Option<PathBuf>,
+    },
+    /// Show how a mail is read
+    #[command(subcommand)]
+    Mail(MailCommand),
+    /// Try the triage engines
+    #[command(subcommand)]
+    Triage(TriageCommand),
+    /// Manage admins
+    #[command(subcommand)]
+    Admin(AdminCommand),
+    /// Move the skill catalogue in and out, as TOML
+    #[command(subcommand)]
+    Skills(SkillsCommand),
+    /// See and repair durable jobs
+    #[command(subcommand)]
+    Jobs(JobsCommand),
+    /// See the fate of every mail
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+}
+
+#[derive(Subcommand)]
+enum MailCommand {
+    /// How ticketd reads a mail, as JSON; `-` reads paths from standard input, one line of JSON each
+    #[command(after_help = "Example: ticketd mail parse --own-address support@example.org mail.eml")]
+    Parse {
+        /// An address of ours; may be given several times
+        #[arg(long, value_name = "A")]
+        own_address: Vec<String>,
+        #[arg(value_name = "FILE|-")]
+        file: PathBuf,
+    },
+    /// Which of these mails belong together; reads paths from standard input to its end
+    #[command(after_help = "Example: ls *.eml | ticketd mail thread -")]
+    Thread {
+        #[arg(value_name = "-")]
+        from: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum TriageCommand {
+    /// The offline engine: tickets as JSONL on standard input, ranked labels as JSONL on standard output
+    #[command(after_help = "Example: ticketd triage predict --catalogue labels.json < tickets.jsonl")]
+    Predict {
+        /// JSON list of {label, name, aliases, description}
+        #[arg(long, value_name = "FILE")]
+        catalogue: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum AdminCommand {
+    /// Make an admin, or give an admin a new password; the password is asked for, or read from standard input
+    #[command(
+        after_help = "Example: ticketd admin create --config ticketd.toml --email ada@example.org --name Ada"
+    )]
+    Create {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[arg(long, value_name = "A")]
+        email: String,
+        #[arg(long, value_name = "N")]
+        name: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum SkillsCommand {
+    /// Add and change skills from TOML on standard input
+    #[command(after_help = "Example: ticketd skills import --config ticketd.toml < skills.toml")]
+    Import(ConfigFile),
+    /// Write the catalogue as TOML to standard output
+    #[command(after_help = "Example: ticketd skills export --config ticketd.toml > skills.toml")]
+    Export(ConfigFile),
+}
+
+#[derive(Subcommand)]
+enum JobsCommand {
+    /// Jobs that wait, as JSONL
+    #[command(after_help = "Example: ticketd jobs list --config ticketd.toml --failed")]
+    List {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Only the dead letters
+        #[arg(long)]
+        failed: bool,
+    },
+    /// Put a dead letter back to work
+    #[command(after_help = "Example: ticketd jobs retry --config ticketd.toml 17")]
+    Retry {
+        #[command(flatten)]
+        file: ConfigFile,
+        id: i64,
+    },
+    /// Take a job away for good; a mail that has not left is cancelled
+    #[command(after_help = "Example: ticketd jobs cancel --config ticketd.toml 17")]
+    Cancel {
+        #[command(flatten)]
+        file: ConfigFile,
+        id: i64,
+    },
+}
+
+#[derive(Subcommand)]
+enum LedgerCommand {
+    /// The newest mails with their fate, as JSONL
+    #[command(after_help = "Example: ticketd ledger list --config ticketd.toml --fate quarantined")]
+    List {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// ticketed, appended, suppressed, quarantined, duplicate or waiting
+        #[arg(long)]
+        fate: Option<String>,
+        #[arg(long, default_value_t = 100)]
+        limit: i64,
+    },
+}
+
+/// `EX_TEMPFAIL` of sysexits.h: the MTA keeps the mail and tries again.
+const TRY_AGAIN: u8 = 75;
+
+/// Parses the command line, runs the command, and turns its error into one line.
+pub fn main() -> ExitCode {
+    // Both serenity's and our TLS would otherwise have to guess a provider.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let _scenario = fail::FailScenario::setup();
+    let cli = Cli::parse();
+    let is_ingest = matches!(cli.command, Command::Ingest { .. });
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&anyhow::Error::from(error).context("cannot start threads"), 1),
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(code) => code,
+        Err(error) => fail(&error, if is_ingest { TRY_AGAIN } else { 1 }),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the one place that tells the terminal why a command failed")]
+fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
+    eprintln!("ticketd: {}", format!("{error:#}").replace('\n', " "));
+    ExitCode::from(code)
+}
+
+/// A line for the caller's standard output; a reader that has gone away is no error of ours.
+pub(crate) fn say(line: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Demo { once, data_dir, listen } => crate::demo::run(once, data_dir, listen).await?,
+        Command::Serve(file) => serve(&file.config).await?,
+        Command::Doctor { file, offline } => return doctor::run(&file.config, offline).await,
+        Command::Migrate(file) => migrate(&file.config).await?,
+        Command::Ingest { file, mail } => take_in(&file.config, mail.as_deref()).await?,
+        Command::Mail(command) => read_mail(command)?,
+        Command::Triage(TriageCommand::Predict { catalogue }) => predict(&catalogue)?,
+        Command::Admin(AdminCommand::Create { file, email, name }) => {
+            create_admin(&file.config, &email, name).await?
+        }
+        Command::Skills(command) => skills(command).await?,
+        Command::Jobs(command) => jobs(command).await?,
+        Command::Ledger(LedgerCommand::List { file, fate, limit }) => {
+            ledger(&file.config, fate.as_deref(), limit).await?
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Logs go to standard error: JSON under systemd, plain on a terminal.
+pub(crate) fn start_logging(telemetry: &Telemetry) -> anyhow::Result<()> {
+    let filter =
+        EnvFilter::try_new(&telemetry.log).context("telemetry.log is no log filter, such as \"info\"")?;
+    let plain = match telemetry.format {
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+        LogFormat::Plain => true,
+        LogFormat::Json => false,
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Setting it twice happens in tests only.
+    if plain {
+        builder.try_init().ok()
+    } else {
+        builder.json().flatten_event(true).try_init().ok()
+    };
+    Ok(())
+}
+
+async fn serve(path: &Path) -> anyhow::Result<()> {
+    let config = Arc::new(Config::load(path)?);
+    start_logging(&config.telemetry)?;
+    for key in config.without_effect() {
+        tracing::warn!(key, "{key} is configured, but this version does nothing with it yet");
+    }
+    if config.mailbox.is_empty() {
+        tracing::warn!("no [[mailbox]] is configured: no mail comes in, and none can leave");
+    }
+    let listeners = Listeners::open(&config).await?;
+    let storage = Storage::open(&config).await?;
+    database::migrate(&storage.db).await?;
+    let app =
+        App::build(Arc::clone(&config), storage.db.clone(), Clock::system(), app::install_metrics()).await?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), listen = %config.http.listen, "ticketd is up");
+    let stop = CancellationToken::new();
+    tokio::join!(app.run(listeners, stop.clone()), async {
+        tokio::select! {
+            () = app::stop_signal() => {}
+            () = answer_reloads(path) => {}
+        }
+        stop.cancel();
+    });
+    storage.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// SIGHUP: the file is read again and checked, so that a mistake shows before a restart. Never ends.
+async fn answer_reloads(path: &Path) {
+    let Ok(mut reload) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else {
+        return std::future::pending().await;
+    };
+    while reload.recv().await.is_some() {
+        match Config::load(path) {
+            Ok(_) => {
+                tracing::info!("SIGHUP: the configuration is sound; it takes effect at the next restart")
+            }
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "SIGHUP: the configuration has an error")
+            }
+        }
+    }
+}
+
+/// Opens the database for a command; it must be there and migrated.
+async fn storage(path: &Path) -> anyhow::Result<(Config, Storage)> {
+    let config = Config::load(path)?;
+    let storage = Storage::open(&config).await?;
+    database::migrate(&storage.db).await?;
+    Ok((config, storage))
+}
+
+async fn migrate(path: &Path) -> anyhow::Result<()> {
+    let (_, storage) = storage(path).await?;
+    storage.close().await;
+    say("the database is up to date")
+}
+
+async fn take_in(path: &Path, mail: Option<&Path>) -> anyhow::Result<()> {
+    let raw = match mail.filter(|p| *p != Path::new("-")) {
+        Some(file) => std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?,
+        None => {
+            let mut raw = Vec::new();
+            std::io::stdin().lock().read_to_end(&mut raw).context("cannot read standard input")?;
+            raw
+        }
+    };
+    if raw.is_empty() {
+        bail!("the mail is empty");
+    }
+    let (config, storage) = storage(path).await?;
+    let mailbox = config.default_mailbox().context("no [[mailbox]] is configured to send answers from")?;
+    ingest::receive_pipe(&storage.db, &Clock::system(), &mailbox.name, &raw).await?;
+    storage.close().await;
+    Ok(())
+}
+
+fn read_mail(command: MailCommand) -> anyhow::Result<()> {
+    match command {
+        MailCommand::Parse { own_address, file } if file == Path::new("-") => {
+            for line in std::io::stdin().lines() {
+                let line = line?;
+                // Every line in gives a line out, readable or not.
+                let json = match std::fs::read(line.trim()) {
+                    Ok(raw) => serde_json::to_string(&reading::read(&raw, &own_address))?,
+                    Err(error) => {
+                        serde_json::json!({"error": format!("cannot read {line}: {error}")}).to_string()
+                    }
+                };
+                say(&json)?;
+            }
+            Ok(())
+        }
+        MailCommand::Parse { own_address, file } => {
+            let raw = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            say(&serde_json::to_string(&reading::read(&raw, &own_address))?)
+        }
+        MailCommand::Thread { from } => {
+            if from != Path::new("-") {
+                bail!("give `-` and the paths on standard input, one a line");
+            }
+            let mut mails = Vec::new();
+            for line in std::io::stdin().lines() {
+                let line = line?;
+                mails.push(parse::parse(
+                    &std::fs::read(line.trim()).with_context(|| format!("cannot read {line}"))?,
+                ));
+            }
+            say(&serde_json::json!({"groups": reading::group(&mails)}).to_string())
+        }
+    }
+}
+
+fn predict(catalogue: &Path) -> anyhow::Result<()> {
+    let text =
+        std::fs::read_to_string(catalogue).with_context(|| format!("cannot read {}", catalogue.display()))?;
+    triage::predict::run(&text, std::io::stdin().lock(), std::io::stdout().lock())
+}
+
+async fn create_admin(path: &Path, email: &str, name: Option<String>) -> anyhow::Result<()> {
+    let password = read_password()?;
+    let (_, storage) = storage(path).await?;
+    let name = name.unwrap_or_else(|| email.split('@').next().unwrap_or(email).to_owned());
+    let id = people::create_admin(&storage.db, email, &name, password, Clock::system().now()).await?;
+    storage.close().await;
+    say(&format!("{name} is an admin (person {id})"))
+}
+
+/// From a terminal without showing it, else the first line of standard input; never from the command line, which
+/// every process can read.
+fn read_password() -> anyhow::Result<SecretString> {
+    if std::io::stdin().is_terminal() {
+        return Ok(rpassword::prompt_password("Password: ").context("cannot read the password")?.into());
+    }
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).context("cannot read the password from standard input")?;
+    let password = line.trim_end_matches(['\r', '\n']);
+    if password.is_empty() {
+        bail!("no password on standard input");
+    }
+    Ok(password.to_owned().into())
+}
+
+async fn skills(command: SkillsCommand) -> anyhow::Result<()> {
+    match command {
+        SkillsCommand::Import(file) => {
+            let document = std::io::read_to_string(std::io::stdin()).context("cannot read standard input")?;
+            let (_, storage) = storage(&file.config).await?;
+            let count = people::import_skills(&storage.db, &document, Clock::system().now()).await?;
+            storage.close().await;
+            say(&format!("{count} skills imported"))
+        }
+        SkillsCommand::Export(file) => {
+            let (_, storage) = storage(&file.config).await?;
+            let document = people::export_skills(&storage.db).await?;
+            storage.close().await;
+            say(document.trim_end())
+        }
+    }
+}
+
+async fn jobs(command: JobsCommand) -> anyhow::Result<()> {
+    let (JobsCommand::List { file, .. } | JobsCommand::Retry { file, .. } | JobsCommand::Cancel { file, .. }) =
+        &command;
+    let (_, storage) = storage(&file.config).await?;
+    let (db, now) = (&storage.db, Clock::system().now());
+    match command {
+        JobsCommand::List { failed, .. } => {
+            let which = if failed { queue::Which::Failed } else { queue::Which::All };
+            for job in queue::list(db, which, 10_000).await? {
+                say(&serde_json::to_string(&job)?)?;
+            }
+        }
+        JobsCommand::Retry { id, .. } => {
+            if !queue::retry(db, JobId(id), now).await? {
+                bail!("there is no dead letter {id} (see `ticketd jobs list --failed`)");
+            }
+            queue::ring(db).await;
+            say(&format!("job {id} is back at work"))?;
+        }
+        JobsCommand::Cancel { id, .. } => {
+            let mut tx = db.begin().await?;
+            let Some(job) = queue::cancel(&mut tx, JobId(id)).await? else {
+                bail!("there is no job {id} (see `ticketd jobs list`)");
+            };
+            if job.kind == queue::DELIVER.name {
+                outbox::cancel(&mut tx, DeliveryId(job.subject), now).await?;
+            }
+            tx.commit().await?;
+            say(&format!("job {id} ({}) is cancelled", job.kind))?;
+        }
+    }
+    storage.close().await;
+    Ok(())
+}
+
+async fn ledger(path: &Path, fate: Option<&str>, limit: i64) -> anyhow::Result<()> {
+    const FATES: [&str; 6] = ["ticketed", "appended", "suppressed", "quarantined", "duplicate", "waiting"];
+    if let Some(unknown) = fate.filter(|f| !FATES.contains(f)) {
+        bail!("`{unknown}` is no fate: {}", FATES.join(", "));
+    }
+    let (_, storage) = storage(path).await?;
+    for entry in ingest::ledger(&storage.db, fate, limit).await? {
+        say(&serde_json::to_string(&entry)?)?;
+    }
+    storage.close().await;
+    Ok(())
+}

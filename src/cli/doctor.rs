@@ -1,0 +1,120 @@
+//! `ticketd doctor`: is everything that the configuration names there and willing? One line each, with what to do.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::say;
+use crate::app::Storage;
+use crate::config::{Config, Mailbox};
+use crate::deliver::mailer::Mailer;
+use crate::triage::Triage;
+use crate::{database, sources};
+
+struct Report {
+    failed: bool,
+}
+
+impl Report {
+    fn line(&mut self, what: &str, result: anyhow::Result<String>) -> anyhow::Result<()> {
+        match result {
+            Ok(said) => say(&format!("ok    {what}: {said}")),
+            Err(error) => {
+                self.failed = true;
+                say(&format!("FAIL  {what}: {}", format!("{error:#}").replace('\n', " ")))
+            }
+        }
+    }
+}
+
+/// Checks and reports. Exit 1 if one check fails.
+pub(super) async fn run(path: &Path, offline: bool) -> anyhow::Result<ExitCode> {
+    let mut report = Report { failed: false };
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(error) => {
+            report.line("configuration", Err(error))?;
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    report.line("configuration", Ok(format!("{} is sound", path.display())))?;
+    for key in config.without_effect() {
+        say(&format!("note  configuration: {key} is set, but this version does nothing with it yet"))?;
+    }
+    secrets(&config, &mut report)?;
+    if !offline {
+        report.line("database", check_database(&config).await)?;
+        let mailer = Mailer::new(&config);
+        for mailbox in &config.mailbox {
+            check_mailbox(mailbox, mailer.as_ref().ok(), &config, &mut report).await?;
+        }
+        if let Err(error) = mailer {
+            report.line("smtp", Err(error))?;
+        }
+        check_gemini(&config, &mut report).await?;
+    }
+    Ok(if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn secrets(config: &Config, report: &mut Report) -> anyhow::Result<()> {
+    let readable = || "is readable".to_owned();
+    if config.auth.secret_file.is_some() || config.auth.secret.is_some() {
+        report.line("auth secret", config.auth.secret().map(|_| readable()))?;
+    }
+    for mailbox in &config.mailbox {
+        if let Some(imap) = &mailbox.imap {
+            let what = format!("mailbox {} imap password", mailbox.name);
+            report.line(&what, imap.secret(&mailbox.name).map(|_| readable()))?;
+        }
+        if let Some(smtp) = mailbox.smtp.as_ref().filter(|s| s.user.is_some()) {
+            let what = format!("mailbox {} smtp password", mailbox.name);
+            report.line(&what, smtp.login(&mailbox.name).map(|_| readable()))?;
+        }
+    }
+    if let Some(gemini) = &config.gemini {
+        report.line("gemini key", gemini.key().map(|_| readable()))?;
+    }
+    Ok(())
+}
+
+async fn check_database(config: &Config) -> anyhow::Result<String> {
+    let storage = Storage::open(config).await?;
+    let version = database::ping(&storage.db).await?;
+    let migrated = database::is_migrated(&storage.db).await.unwrap_or(false);
+    storage.close().await;
+    let state = if migrated { "up to date" } else { "to be migrated at the next start" };
+    Ok(format!("PostgreSQL {version}, {state}"))
+}
+
+async fn check_mailbox(
+    mailbox: &Mailbox,
+    mailer: Option<&Mailer>,
+    config: &Config,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    if mailbox.imap.is_some() {
+        let limit = Duration::from_secs(60);
+        let checked =
+            match tokio::time::timeout(limit, sources::check_mailbox(mailbox, config.mail.max_message_bytes))
+                .await
+            {
+                Ok(checked) => checked,
+                Err(_elapsed) => {
+                    Err(anyhow::anyhow!("no answer within {} s: check host, port and tls", limit.as_secs()))
+                }
+            };
+        report.line(&format!("mailbox {} imap", mailbox.name), checked)?;
+    }
+    if let Some(mailer) = mailer {
+        report.line(&format!("mailbox {} smtp", mailbox.name), mailer.check(&mailbox.name).await)?;
+    }
+    Ok(())
+}
+
+async fn check_gemini(config: &Config, report: &mut Report) -> anyhow::Result<()> {
+    match Triage::client(config) {
+        Ok(None) => report.line("triage", Ok("the offline engine judges".to_owned())),
+        Ok(Some(gemini)) => report.line("gemini", gemini.check().await.map_err(Into::into)),
+        Err(error) => report.line("gemini", Err(error)),
+    }
+}

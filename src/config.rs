@@ -1,0 +1,595 @@
+//! The configuration: one struct per TOML section, unknown keys refused, secrets from files or the environment.
+//!
+//! `config/example.toml` is its documentation.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer};
+
+mod load;
+pub use load::{credentials_folder, search_path};
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where ticketd keeps what is not in the database: its private PostgreSQL.
+    #[serde(default = "default_data_dir")]
+    pub data_dir: PathBuf,
+    #[serde(default)]
+    pub database: Database,
+    #[serde(default)]
+    pub http: Http,
+    #[serde(default)]
+    pub auth: Auth,
+    #[serde(default)]
+    pub mailbox: Vec<Mailbox>,
+    pub maildir: Option<Maildir>,
+    pub gemini: Option<Gemini>,
+    #[serde(default)]
+    pub triage: Triage,
+    #[serde(default)]
+    pub assignment: Assignment,
+    #[serde(default)]
+    pub mail: MailRules,
+    #[serde(default)]
+    pub telemetry: Telemetry,
+    // Accepted, so that one file serves this version and the next; `Config::without_effect` names what is set.
+    oidc: Option<toml::Table>,
+    discord: Option<toml::Table>,
+    retention: Option<toml::Table>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    pub url: Option<SecretString>,
+    pub url_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    pub listen: SocketAddr,
+    pub public_url: Option<String>,
+    trusted_proxies: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    pub secret_file: Option<PathBuf>,
+    pub secret: Option<SecretString>,
+    pub access_minutes: i64,
+    refresh_days: Option<i64>,
+    signup: Option<bool>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mailbox {
+    pub name: String,
+    pub address: String,
+    #[serde(default = "yes")]
+    pub plus_addressing: bool,
+    #[serde(default)]
+    pub after: After,
+    #[serde(default)]
+    pub start: Start,
+    pub imap: Option<Imap>,
+    pub smtp: Option<Smtp>,
+    /// Instead of `smtp`: mails are written here as .eml files.
+    pub outbox_dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Imap {
+    pub host: String,
+    pub port: Option<u16>,
+    #[serde(default)]
+    pub tls: Tls,
+    pub user: String,
+    pub password: Option<SecretString>,
+    pub password_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
+    #[serde(default = "default_folder")]
+    pub folder: String,
+    oauth: Option<toml::Table>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Smtp {
+    pub host: String,
+    pub port: Option<u16>,
+    #[serde(default)]
+    pub tls: Tls,
+    pub user: Option<String>,
+    pub password: Option<SecretString>,
+    pub password_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Maildir {
+    pub path: PathBuf,
+    /// Name of the mailbox that answers are sent from; default: the first.
+    pub mailbox: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gemini {
+    pub api_key: Option<SecretString>,
+    pub api_key_file: Option<PathBuf>,
+    #[serde(default = "default_gemini_url")]
+    pub base_url: String,
+    #[serde(default = "default_gemini_model")]
+    pub model: String,
+    pub thinking_level: Option<String>,
+    #[serde(default = "default_gemini_timeout", deserialize_with = "duration")]
+    pub timeout: Duration,
+    /// Tokens per UTC day, in and out; beyond it the offline engine decides. 0: no limit.
+    #[serde(default)]
+    pub daily_token_budget: i64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Triage {
+    /// Left out: Gemini where `[gemini]` is configured, else offline.
+    pub engine: Option<Engine>,
+    pub categories: Vec<String>,
+    auto_route_confidence: Option<f32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    Gemini,
+    Offline,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Assignment {
+    pub cap_default: i32,
+    pub moderators_see_all: bool,
+    pub reopen_days: i64,
+    pub close_after_days: i64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MailRules {
+    pub undo_seconds: i64,
+    pub acknowledge: bool,
+    pub loop_per_ticket_hour: i64,
+    pub loop_per_address_hour: i64,
+    pub loop_per_domain_hour: i64,
+    pub max_message_bytes: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Telemetry {
+    pub log: String,
+    pub format: LogFormat,
+    pub metrics_listen: Option<SocketAddr>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// JSON under systemd, plain on a terminal.
+    #[default]
+    Auto,
+    Json,
+    Plain,
+}
+
+/// How a connection is protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tls {
+    #[default]
+    Implicit,
+    StartTls,
+    /// Loopback addresses only.
+    None,
+}
+
+/// Which mails of a mailbox are taken in at its first reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// Everything that waits in the folder.
+    #[default]
+    All,
+    /// Only what arrives from now on.
+    New,
+}
+
+/// What is done to a mail on the server once it is safely in the ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum After {
+    #[default]
+    Keep,
+    Seen,
+    Move(String),
+    Delete,
+}
+
+impl<'de> Deserialize<'de> for After {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match (text.as_str(), text.split_once(':')) {
+            ("keep", _) => Ok(Self::Keep),
+            ("seen", _) => Ok(Self::Seen),
+            ("delete", _) => Ok(Self::Delete),
+            (_, Some(("move", folder))) if !folder.is_empty() => Ok(Self::Move(folder.to_owned())),
+            _ => Err(serde::de::Error::custom(format!(
+                "`{text}` is none of \"keep\", \"seen\", \"move:FOLDER\", \"delete\""
+            ))),
+        }
+    }
+}
+
+/// Seconds as a number, or text such as "20s", "2m".
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Seconds(u64),
+        Text(String),
+    }
+    let text = match Written::deserialize(deserializer)? {
+        Written::Seconds(seconds) => return Ok(Duration::from_secs(seconds)),
+        Written::Text(text) => text,
+    };
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: Option<u64> = digits.trim().parse().ok();
+    let unit = match text.strip_prefix(digits).map(str::trim) {
+        Some("ms") => Some(1),
+        Some("s" | "") => Some(1_000),
+        Some("m" | "min") => Some(60_000),
+        _ => None,
+    };
+    match number.zip(unit) {
+        Some((number, unit)) => Ok(Duration::from_millis(number.saturating_mul(unit))),
+        None => Err(serde::de::Error::custom(format!("`{text}` is not a time such as \"20s\""))),
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+fn default_data_dir() -> PathBuf {
+    PathBuf::from("/var/lib/ticketd")
+}
+fn default_folder() -> String {
+    "INBOX".to_owned()
+}
+fn default_gemini_url() -> String {
+    "https://generativelanguage.googleapis.com".to_owned()
+}
+fn default_gemini_model() -> String {
+    "gemini-3.5-flash-lite".to_owned()
+}
+fn default_gemini_timeout() -> Duration {
+    Duration::from_secs(20)
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), public_url: None, trusted_proxies: None }
+    }
+}
+impl Default for Auth {
+    fn default() -> Self {
+        Self { secret_file: None, secret: None, access_minutes: 15, refresh_days: None, signup: None }
+    }
+}
+impl Default for Triage {
+    fn default() -> Self {
+        let categories = ["technical", "billing", "account", "bug", "feature_request", "other"];
+        Self { engine: None, categories: categories.map(str::to_owned).to_vec(), auto_route_confidence: None }
+    }
+}
+impl Default for Assignment {
+    fn default() -> Self {
+        Self { cap_default: 10, moderators_see_all: true, reopen_days: 14, close_after_days: 7 }
+    }
+}
+impl Default for MailRules {
+    fn default() -> Self {
+        Self {
+            undo_seconds: 10,
+            acknowledge: true,
+            loop_per_ticket_hour: 5,
+            loop_per_address_hour: 10,
+            loop_per_domain_hour: 0,
+            max_message_bytes: 26_214_400,
+        }
+    }
+}
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { log: "info".to_owned(), format: LogFormat::Auto, metrics_listen: None }
+    }
+}
+
+impl Imap {
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(if self.tls == Tls::Implicit { 993 } else { 143 })
+    }
+
+    /// The password, from the file or the configuration.
+    pub fn secret(&self, mailbox: &str) -> anyhow::Result<SecretString> {
+        secret(
+            &format!("mailbox {mailbox}: imap password"),
+            self.password.as_ref(),
+            self.password_file.as_deref(),
+        )?
+        .with_context(|| format!("mailbox {mailbox}: imap.password_file is missing"))
+    }
+}
+
+impl Smtp {
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(match self.tls {
+            Tls::Implicit => 465,
+            Tls::StartTls => 587,
+            Tls::None => 25,
+        })
+    }
+
+    /// User and password, where a user is configured.
+    pub fn login(&self, mailbox: &str) -> anyhow::Result<Option<(String, SecretString)>> {
+        let Some(user) = self.user.clone() else { return Ok(None) };
+        let what = format!("mailbox {mailbox}: smtp password");
+        let password =
+            secret(&what, self.password.as_ref(), self.password_file.as_deref())?.with_context(|| {
+                format!("mailbox {mailbox}: smtp.user is set but smtp.password_file is missing")
+            })?;
+        Ok(Some((user, password)))
+    }
+}
+
+impl Gemini {
+    /// The API key, from the file or the environment.
+    pub fn key(&self) -> anyhow::Result<SecretString> {
+        secret("gemini: api key", self.api_key.as_ref(), self.api_key_file.as_deref())?
+            .context("gemini: api_key_file is missing")
+    }
+}
+
+impl Database {
+    /// The URL of the database; `None`: a private PostgreSQL under `data_dir`.
+    pub fn url(&self) -> anyhow::Result<Option<SecretString>> {
+        secret("database: url", self.url.as_ref(), self.url_file.as_deref())
+    }
+}
+
+impl Auth {
+    /// The secret all signatures derive from; `None`: a random one kept in the database.
+    pub fn secret(&self) -> anyhow::Result<Option<SecretString>> {
+        let secret = secret("auth: secret", self.secret.as_ref(), self.secret_file.as_deref())?;
+        if secret.as_ref().is_some_and(|s| s.expose_secret().len() < 32) {
+            bail!("auth: the secret is shorter than 32 bytes: make one with `openssl rand -hex 32`");
+        }
+        Ok(secret)
+    }
+}
+
+/// A secret as it is written in the configuration (or the environment), else the content of its file.
+///
+/// A relative path is looked for among systemd's credentials first.
+fn secret(
+    what: &str,
+    written: Option<&SecretString>,
+    file: Option<&Path>,
+) -> anyhow::Result<Option<SecretString>> {
+    if let Some(written) = written {
+        return Ok(Some(written.clone()));
+    }
+    let Some(file) = file else { return Ok(None) };
+    let path = match credentials_folder() {
+        Some(folder) if file.is_relative() && folder.join(file).exists() => folder.join(file),
+        _ => file.to_owned(),
+    };
+    let text = std::fs::read_to_string(&path).with_context(|| {
+        format!("{what}: cannot read {} (must be readable by the user ticketd runs as)", path.display())
+    })?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        bail!("{what}: {} is empty", path.display());
+    }
+    Ok(Some(text.to_owned().into()))
+}
+
+impl Config {
+    /// Reads and checks the file, the environment laid over it.
+    pub fn load(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| {
+            format!("cannot read the configuration {} (config/example.toml is a start)", path.display())
+        })?;
+        let mut config = Self::parse(&text, load::environment())
+            .with_context(|| format!("configuration {}", path.display()))?;
+        config.resolve_paths(path.parent().unwrap_or(Path::new(".")));
+        Ok(config)
+    }
+
+    /// Parses and checks; `environment` holds `TICKETD_SECTION__KEY` variables.
+    pub fn parse(text: &str, environment: BTreeMap<String, String>) -> anyhow::Result<Self> {
+        let config: Self = load::parse(text, environment)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Paths are relative to the configuration file, so that the place ticketd is started from does not matter.
+    fn resolve_paths(&mut self, base: &Path) {
+        let fix = |path: &mut PathBuf| {
+            let is_credential = credentials_folder().is_some_and(|folder| folder.join(&path).exists());
+            if path.is_relative() && !is_credential {
+                *path = base.join(&path);
+            }
+        };
+        fix(&mut self.data_dir);
+        let mut optional = vec![&mut self.database.url_file, &mut self.auth.secret_file];
+        optional.extend(self.gemini.as_mut().map(|g| &mut g.api_key_file));
+        for mailbox in &mut self.mailbox {
+            optional.push(&mut mailbox.outbox_dir);
+            if let Some(imap) = &mut mailbox.imap {
+                optional.extend([&mut imap.password_file, &mut imap.ca_file]);
+            }
+            if let Some(smtp) = &mut mailbox.smtp {
+                optional.extend([&mut smtp.password_file, &mut smtp.ca_file]);
+            }
+        }
+        optional.into_iter().flatten().for_each(fix);
+        if let Some(maildir) = &mut self.maildir {
+            fix(&mut maildir.path);
+        }
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        for (index, mailbox) in self.mailbox.iter().enumerate() {
+            let name = &mailbox.name;
+            if name.is_empty() {
+                bail!("mailbox {}: name is empty", index + 1);
+            }
+            if self.mailbox.iter().take(index).any(|other| other.name == *name) {
+                bail!("mailbox {name}: the name is used twice");
+            }
+            let parts = mailbox.address.rsplit_once('@');
+            if parts.is_none_or(|(local, domain)| local.is_empty() || domain.is_empty()) {
+                bail!("mailbox {name}: address `{}` is not a mail address", mailbox.address);
+            }
+            if mailbox.imap.as_ref().is_some_and(|imap| imap.oauth.is_some()) {
+                bail!(
+                    "mailbox {name}: imap.oauth is not supported yet: use an app password in password_file"
+                );
+            }
+            if mailbox.smtp.is_some() == mailbox.outbox_dir.is_some() {
+                bail!("mailbox {name}: give either [mailbox.smtp] or outbox_dir, so that answers can leave");
+            }
+        }
+        if let Some(wanted) = self.maildir.as_ref().and_then(|m| m.mailbox.as_ref())
+            && !self.mailbox.iter().any(|m| m.name == *wanted)
+        {
+            bail!("maildir: there is no mailbox named `{wanted}`");
+        }
+        if self.maildir.is_some() && self.mailbox.is_empty() {
+            bail!("maildir: needs a [[mailbox]] to send answers from");
+        }
+        if self.triage.engine == Some(Engine::Gemini) && self.gemini.is_none() {
+            bail!("triage: engine is \"gemini\" but the section [gemini] is missing");
+        }
+        if self.triage.categories.is_empty() {
+            bail!("triage: categories is empty: give at least one");
+        }
+        Ok(())
+    }
+
+    /// What is set although this version does nothing with it: said at start, so that nobody relies on it.
+    pub fn without_effect(&self) -> Vec<&'static str> {
+        let set = [
+            ("[oidc]", self.oidc.is_some()),
+            ("[discord]", self.discord.is_some()),
+            ("[retention]", self.retention.is_some()),
+            ("http.trusted_proxies", self.http.trusted_proxies.as_ref().is_some_and(|p| !p.is_empty())),
+            ("auth.refresh_days", self.auth.refresh_days.is_some()),
+            ("auth.signup", self.auth.signup == Some(true)),
+            ("triage.auto_route_confidence", self.triage.auto_route_confidence.is_some()),
+            ("mail.loop_per_domain_hour", self.mail.loop_per_domain_hour != 0),
+        ];
+        set.into_iter().filter_map(|(name, is_set)| is_set.then_some(name)).collect()
+    }
+
+    /// The mailbox of that name.
+    pub fn mailbox(&self, name: &str) -> Option<&Mailbox> {
+        self.mailbox.iter().find(|m| m.name == name)
+    }
+
+    /// The mailbox for mail that comes by Maildir or pipe.
+    pub fn default_mailbox(&self) -> Option<&Mailbox> {
+        let named = self.maildir.as_ref().and_then(|m| m.mailbox.as_deref());
+        named.and_then(|name| self.mailbox(name)).or(self.mailbox.first())
+    }
+
+    /// Our own addresses, in lower case.
+    pub fn own_addresses(&self) -> Vec<String> {
+        self.mailbox.iter().map(|m| m.address.to_lowercase()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        format!("{:#}", Config::parse(text, BTreeMap::new()).unwrap_err())
+    }
+
+    const MAILBOX: &str =
+        "[[mailbox]]\nname = \"support\"\naddress = \"s@example.org\"\noutbox_dir = \"out\"\n";
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_known_one() {
+        insta::assert_snapshot!(error("[http]\nlisen = \"127.0.0.1:1\""), @"unknown key `http.lisen`: did you mean `listen`?");
+        insta::assert_snapshot!(error("[htp]\n"), @"unknown key `htp`: did you mean `http`?");
+        insta::assert_snapshot!(error(&format!("{MAILBOX}[mailbox.imap]\nhost=\"x\"\nuser=\"u\"\npasword_file=\"f\"")), @"unknown key `mailbox[0].imap.pasword_file`: did you mean `password_file`?");
+    }
+
+    #[test]
+    fn wrong_values_name_the_key_and_what_it_takes() {
+        insta::assert_snapshot!(error("[http]\nlisten = \"8080\""), @"`http.listen`: invalid socket address syntax");
+        insta::assert_snapshot!(error(&MAILBOX.replace("outbox_dir = \"out\"", "")), @"mailbox support: give either [mailbox.smtp] or outbox_dir, so that answers can leave");
+        insta::assert_snapshot!(error(&format!("{MAILBOX}after = \"move\"")), @r#"`mailbox[0].after`: `move` is none of "keep", "seen", "move:FOLDER", "delete""#);
+        insta::assert_snapshot!(error(&format!("{MAILBOX}{MAILBOX}")), @"mailbox support: the name is used twice");
+        insta::assert_snapshot!(error("[triage]\nengine = \"gemini\""), @r#"triage: engine is "gemini" but the section [gemini] is missing"#);
+        insta::assert_snapshot!(error("[http\n"), @"line 1: invalid table header, expected `.`, `]`");
+    }
+
+    #[test]
+    fn the_environment_overrides_scalars_and_brings_secrets() {
+        let environment = [
+            ("TICKETD_HTTP__LISTEN", "127.0.0.1:9"),
+            ("TICKETD_ASSIGNMENT__CAP_DEFAULT", "3"),
+            ("TICKETD_MAIL__ACKNOWLEDGE", "false"),
+            ("TICKETD_GEMINI__API_KEY", "12345"),
+            ("TICKETD_GEMINI__TIMEOUT", "1500ms"),
+            ("TICKETD_MAILBOX__SUPPORT__ADDRESS", "other@example.org"),
+            ("TICKETD_DATA_DIR", "/tmp/x"),
+        ]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let config = Config::parse(MAILBOX, environment.into()).unwrap();
+        assert_eq!(config.http.listen.port(), 9);
+        assert_eq!(config.assignment.cap_default, 3);
+        assert!(!config.mail.acknowledge);
+        let gemini = config.gemini.unwrap();
+        assert_eq!(gemini.key().unwrap().expose_secret(), "12345");
+        assert_eq!(gemini.timeout, Duration::from_millis(1500));
+        assert_eq!(config.mailbox[0].address, "other@example.org");
+        assert_eq!(config.data_dir, Path::new("/tmp/x"));
+        let wrong = [("TICKETD_HTTP__LISSEN".to_owned(), "x".to_owned())];
+        let error = Config::parse("", wrong.into()).unwrap_err();
+        insta::assert_snapshot!(format!("{error:#}"), @"unknown key `http.lissen`: did you mean `listen`?");
+    }
+
+    #[test]
+    fn an_unreadable_secret_file_says_which_and_why() {
+        let gemini =
+            Config::parse("[gemini]\napi_key_file = \"/nonexistent/key\"", BTreeMap::new()).unwrap().gemini;
+        let error = format!("{:#}", gemini.unwrap().key().unwrap_err());
+        insta::assert_snapshot!(error, @"gemini: api key: cannot read /nonexistent/key (must be readable by the user ticketd runs as): No such file or directory (os error 2)");
+    }
+}

@@ -1,0 +1,117 @@
+//! From TOML and environment to typed values, with errors a person can act on.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+const PREFIX: &str = "TICKETD_";
+
+/// The variables that speak to ticketd.
+pub(super) fn environment() -> BTreeMap<String, String> {
+    #[expect(clippy::disallowed_methods, reason = "this is the place the ban points to")]
+    std::env::vars()
+        .filter(|(name, _)| name.starts_with(PREFIX) && name.contains("__") || name == "TICKETD_DATA_DIR")
+        .collect()
+}
+
+/// The folders of `PATH`.
+pub fn search_path() -> Vec<PathBuf> {
+    #[expect(clippy::disallowed_methods, reason = "this is the place the ban points to")]
+    std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default()
+}
+
+/// Where systemd put this service's credentials (`LoadCredential=`).
+pub fn credentials_folder() -> Option<PathBuf> {
+    #[expect(clippy::disallowed_methods, reason = "this is the place the ban points to")]
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
+}
+
+/// Parses TOML, lays the environment over it and fills `T`.
+pub(super) fn parse<T: DeserializeOwned>(
+    text: &str,
+    environment: BTreeMap<String, String>,
+) -> anyhow::Result<T> {
+    let mut table: Table = text.parse().map_err(|e: toml::de::Error| {
+        let line =
+            e.span().map_or(0, |span| text.bytes().take(span.start).filter(|b| *b == b'\n').count()) + 1;
+        anyhow!("line {line}: {}", e.message().replace('\n', ", "))
+    })?;
+    let mut from_environment = Vec::new();
+    for (name, value) in environment {
+        let path: Vec<String> = name.trim_start_matches(PREFIX).split("__").map(str::to_lowercase).collect();
+        set(&mut table, &path, Value::String(value));
+        from_environment.push(path);
+    }
+    // A variable is text; where a number or a switch is wanted, serde says so, and the text is read as one.
+    for _ in 0..=from_environment.len() {
+        let error = match serde_path_to_error::deserialize(Value::Table(table.clone())) {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let path: Vec<String> = error.path().to_string().split('.').map(str::to_owned).collect();
+        let named = from_environment.iter().any(|known| *known == path);
+        match named.then(|| reread(&table, &path)).flatten() {
+            Some(value) => set(&mut table, &path, value),
+            None => return Err(explain(&error)),
+        }
+    }
+    Err(anyhow!("the environment's {PREFIX} variables cannot be read"))
+}
+
+/// Sets a value by path; a mailbox is addressed by its name.
+fn set(table: &mut Table, path: &[String], value: Value) {
+    let Some((first, rest)) = path.split_first() else { return };
+    if rest.is_empty() {
+        table.insert(first.clone(), value);
+        return;
+    }
+    match table.entry(first.clone()).or_insert_with(|| Value::Table(Table::new())) {
+        Value::Table(inner) => set(inner, rest, value),
+        Value::Array(list) => {
+            let Some((name, rest)) = rest.split_first() else { return };
+            let named = |entry: &&mut Table| {
+                entry.get("name").and_then(Value::as_str).is_some_and(|n| n.eq_ignore_ascii_case(name))
+            };
+            if let Some(entry) = list.iter_mut().filter_map(Value::as_table_mut).find(named) {
+                set(entry, rest, value);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn reread(table: &Table, path: &[String]) -> Option<Value> {
+    let (last, parents) = path.split_last()?;
+    let mut inner = table;
+    for parent in parents {
+        inner = inner.get(parent)?.as_table()?;
+    }
+    let text = inner.get(last)?.as_str()?;
+    let integer = text.parse().map(Value::Integer).ok();
+    let switch = || text.parse().map(Value::Boolean).ok();
+    let list =
+        || text.contains(',').then(|| Value::Array(text.split(',').map(|t| t.trim().into()).collect()));
+    integer.or_else(switch).or_else(list)
+}
+
+/// One line: the key, what is wrong with it, and the nearest key there is.
+fn explain(error: &serde_path_to_error::Error<toml::de::Error>) -> anyhow::Error {
+    let path = error.path().to_string();
+    let message = error.inner().message().replace('\n', " ");
+    if let Some(rest) = message.strip_prefix("unknown field `") {
+        let mut quoted = rest.split('`');
+        let unknown = quoted.next().unwrap_or_default().to_owned();
+        let known: Vec<&str> = quoted.skip(1).step_by(2).collect();
+        let nearest = known
+            .iter()
+            .max_by(|a, b| strsim::jaro_winkler(a, &unknown).total_cmp(&strsim::jaro_winkler(b, &unknown)));
+        return match nearest {
+            Some(nearest) => anyhow!("unknown key `{path}`: did you mean `{nearest}`?"),
+            None => anyhow!("unknown key `{path}`"),
+        };
+    }
+    if path == "." { anyhow!("{message}") } else { anyhow!("`{path}`: {message}") }
+}

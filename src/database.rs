@@ -1,0 +1,49 @@
+//! The connection pool, the migrations, and the private PostgreSQL of `demo` and the tests.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgPool, Row};
+
+mod private;
+pub use private::{Keep, PrivatePostgres};
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// Opens a pool of at most `size` connections. One attempt: whoever can wait, waits outside.
+pub async fn connect(options: PgConnectOptions, size: u32) -> anyhow::Result<PgPool> {
+    let options = options.application_name("ticketd").options([
+        // A statement that takes longer than this is stuck; a job's lease is longer.
+        ("statement_timeout", "30s"),
+        ("idle_in_transaction_session_timeout", "60s"),
+        ("lock_timeout", "20s"),
+    ]);
+    PgPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_with(options)
+        .await
+        .context("cannot connect to PostgreSQL: check database.url and that the server runs")
+}
+
+/// Applies the migrations that are missing. Several processes may do so at once: they take turns.
+pub async fn migrate(db: &PgPool) -> anyhow::Result<()> {
+    MIGRATIONS.run(db).await.context("cannot migrate the database")
+}
+
+/// Whether every migration this program knows is in place.
+pub async fn is_migrated(db: &PgPool) -> anyhow::Result<bool> {
+    let newest = MIGRATIONS.iter().map(|m| m.version).max().unwrap_or(0);
+    let found = sqlx::query("SELECT max(version) AS v FROM _sqlx_migrations WHERE success")
+        .fetch_one(db)
+        .await
+        .context("cannot read the list of migrations: run `ticketd migrate`")?;
+    Ok(found.try_get::<Option<i64>, _>("v")?.unwrap_or(0) >= newest)
+}
+
+/// Asks the database for its version: is it there at all?
+pub async fn ping(db: &PgPool) -> anyhow::Result<String> {
+    let row = sqlx::query("SELECT current_setting('server_version') AS v").fetch_one(db).await?;
+    Ok(row.try_get("v")?)
+}

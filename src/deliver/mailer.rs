@@ -1,0 +1,235 @@
+//! The way out: SMTP by lettre, or a folder of .eml files.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use lettre::address::Envelope;
+use lettre::transport::smtp::PoolConfig;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, Tls as LettreTls, TlsParameters};
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+use secrecy::ExposeSecret;
+
+use crate::config::{Config, Mailbox, Smtp, Tls};
+use crate::tickets::outbox::Attempt;
+
+type Transport = AsyncSmtpTransport<Tokio1Executor>;
+
+/// Sends mails, each by its mailbox's way.
+#[derive(Debug)]
+pub struct Mailer {
+    ways: BTreeMap<String, Way>,
+}
+
+#[derive(Debug)]
+enum Way {
+    /// The transport is rebuilt after a time-out of ours, which leaves its connection in an unknown state.
+    Smtp {
+        mailbox: String,
+        settings: Box<Smtp>,
+        transport: Mutex<Transport>,
+    },
+    Folder(PathBuf),
+}
+
+/// For a whole conversation. lettre's own limit covers connecting only (lettre #1027).
+const TIME_LIMIT: Duration = Duration::from_secs(90);
+const CONNECT_LIMIT: Duration = Duration::from_secs(20);
+
+impl Mailer {
+    /// A mailer for every configured mailbox.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let mut ways = BTreeMap::new();
+        for mailbox in &config.mailbox {
+            ways.insert(mailbox.name.clone(), way(mailbox)?);
+        }
+        Ok(Self { ways })
+    }
+
+    /// Tries once.
+    pub async fn send(&self, mailbox: &str, from: &str, to: &str, name: &str, content: &[u8]) -> Attempt {
+        match self.ways.get(mailbox) {
+            Some(Way::Smtp { mailbox, settings, transport }) => {
+                let current = transport.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let envelope = match envelope(from, to) {
+                    Ok(envelope) => envelope,
+                    Err(error) => return Attempt::Permanent { answer: format!("{error:#}") },
+                };
+                match tokio::time::timeout(TIME_LIMIT, current.send_raw(&envelope, content)).await {
+                    Ok(Ok(response)) => Attempt::Sent {
+                        answer: format!(
+                            "{} {}",
+                            response.code(),
+                            response.message().collect::<Vec<_>>().join(" ")
+                        ),
+                    },
+                    Ok(Err(error)) => classify(&error),
+                    Err(_elapsed) => {
+                        if let Ok(fresh) = smtp(mailbox, settings) {
+                            *transport.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+                        }
+                        Attempt::Network { error: format!("no answer within {} s", TIME_LIMIT.as_secs()) }
+                    }
+                }
+            }
+            Some(Way::Folder(folder)) => {
+                let path = folder.join(format!("{name}.eml"));
+                match write_whole(folder, &path, content).await {
+                    Ok(()) => Attempt::Sent { answer: format!("written to {}", path.display()) },
+                    Err(error) => {
+                        Attempt::Network { error: format!("cannot write {}: {error}", path.display()) }
+                    }
+                }
+            }
+            None => Attempt::Temporary { answer: format!("mailbox `{mailbox}` is not in the configuration") },
+        }
+    }
+
+    /// Connects, logs in and says goodbye: for `doctor`.
+    pub async fn check(&self, mailbox: &str) -> anyhow::Result<String> {
+        match self.ways.get(mailbox) {
+            Some(Way::Smtp { settings, transport, .. }) => {
+                let place = format!("smtp {}:{}", settings.host, settings.port());
+                let current = transport.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                match tokio::time::timeout(CONNECT_LIMIT, current.test_connection()).await {
+                    Ok(Ok(true)) => Ok(format!(
+                        "{place} answers{}",
+                        if settings.user.is_some() { " and takes the login" } else { "" }
+                    )),
+                    Ok(Ok(false)) => anyhow::bail!("{place} does not take commands"),
+                    Ok(Err(error)) => anyhow::bail!("{place}: {}", remedy(&error, settings)),
+                    Err(_elapsed) => anyhow::bail!(
+                        "{place}: no answer within {} s: is it the right port for tls = {:?}?",
+                        CONNECT_LIMIT.as_secs(),
+                        settings.tls
+                    ),
+                }
+            }
+            Some(Way::Folder(folder)) => {
+                tokio::fs::create_dir_all(folder)
+                    .await
+                    .with_context(|| format!("cannot make {}", folder.display()))?;
+                Ok(format!("mails are written to {}", folder.display()))
+            }
+            None => anyhow::bail!("mailbox `{mailbox}` is not in the configuration"),
+        }
+    }
+}
+
+/// Whole or not at all: a reader of the folder never sees half a mail.
+async fn write_whole(
+    folder: &std::path::Path,
+    path: &std::path::Path,
+    content: &[u8],
+) -> std::io::Result<()> {
+    tokio::fs::create_dir_all(folder).await?;
+    let unfinished = path.with_extension("part");
+    tokio::fs::write(&unfinished, content).await?;
+    tokio::fs::rename(&unfinished, path).await
+}
+
+fn way(mailbox: &Mailbox) -> anyhow::Result<Way> {
+    match (&mailbox.smtp, &mailbox.outbox_dir) {
+        (Some(settings), _) => Ok(Way::Smtp {
+            mailbox: mailbox.name.clone(),
+            settings: Box::new(settings.clone()),
+            transport: Mutex::new(smtp(&mailbox.name, settings)?),
+        }),
+        (None, Some(folder)) => Ok(Way::Folder(folder.clone())),
+        (None, None) => anyhow::bail!("mailbox {}: has no way out", mailbox.name),
+    }
+}
+
+fn smtp(mailbox: &str, settings: &Smtp) -> anyhow::Result<Transport> {
+    let mut parameters = TlsParameters::builder(settings.host.clone());
+    if let Some(path) = &settings.ca_file {
+        let pem = std::fs::read(path)
+            .with_context(|| format!("mailbox {mailbox}: cannot read smtp.ca_file {}", path.display()))?;
+        let certificate = Certificate::from_pem(&pem).with_context(|| {
+            format!("mailbox {mailbox}: smtp.ca_file {} holds no certificate", path.display())
+        })?;
+        parameters = parameters.add_root_certificate(certificate);
+    }
+    let parameters = parameters.build().with_context(|| format!("mailbox {mailbox}: smtp TLS"))?;
+    let tls = match settings.tls {
+        Tls::Implicit => LettreTls::Wrapper(parameters),
+        Tls::StartTls => LettreTls::Required(parameters),
+        Tls::None if is_loopback(&settings.host) => LettreTls::None,
+        Tls::None => anyhow::bail!(
+            "mailbox {mailbox}: smtp.tls = \"none\" is for loopback addresses only: {} is none",
+            settings.host
+        ),
+    };
+    let mut builder = Transport::builder_dangerous(&settings.host)
+        .port(settings.port())
+        .tls(tls)
+        .timeout(Some(CONNECT_LIMIT))
+        .pool_config(PoolConfig::new().max_size(4).idle_timeout(Duration::from_secs(30)));
+    if let Some((user, password)) = settings.login(mailbox)? {
+        builder = builder.credentials(Credentials::new(user, password.expose_secret().to_owned()));
+    }
+    Ok(builder.build())
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// An empty sender is the null reverse-path (RFC 5321 §4.5.5).
+fn envelope(from: &str, to: &str) -> anyhow::Result<Envelope> {
+    let from: Option<Address> = if from.is_empty() {
+        None
+    } else {
+        Some(from.parse().context("our own address cannot be mailed from")?)
+    };
+    let to: Address = to.parse().context("the address cannot be mailed to")?;
+    Envelope::new(from, vec![to]).context("the envelope cannot be written")
+}
+
+fn classify(error: &lettre::transport::smtp::Error) -> Attempt {
+    let text = chain(error);
+    if error.is_permanent() {
+        Attempt::Permanent { answer: text }
+    } else if error.is_transient() {
+        Attempt::Temporary { answer: text }
+    } else {
+        Attempt::Network { error: text }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        source = cause.source();
+    }
+    text.replace(['\r', '\n'], " ")
+}
+
+fn remedy(error: &lettre::transport::smtp::Error, settings: &Smtp) -> String {
+    let text = chain(error);
+    let hint = if text.contains("refused") {
+        "nothing listens there: check host and port"
+    } else if text.contains("lookup") || text.contains("resolve") || text.contains("not known") {
+        "the name is not known: check smtp.host"
+    } else if text.contains("xpired") {
+        "the server's certificate has expired: renew it"
+    } else if text.contains("ertificate") || text.contains("UnknownIssuer") {
+        "the server's certificate is not trusted: give its authority as smtp.ca_file"
+    } else if text.contains("535") || text.contains("uthentication") {
+        "the server refused the login: check smtp.user and the password file (with two-factor log-in: an app password)"
+    } else if settings.tls == Tls::Implicit && text.contains("corrupt") {
+        "the port does not speak TLS at once: is tls = \"starttls\" meant?"
+    } else {
+        "check host, port and tls"
+    };
+    format!("{hint} ({text})")
+}

@@ -1,0 +1,263 @@
+//! Messages and notices to their channel.
+//!
+//! A delivery's content and Message-ID are fixed and stored before the first attempt, so a second attempt, after a
+//! crash or a lost answer, sends the same mail under the same Message-ID.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, anyhow};
+use chrono::TimeDelta;
+use sqlx::PgPool;
+
+use crate::clock::Clock;
+use crate::config::{Config, Mailbox};
+use crate::crash;
+use crate::ids::DeliveryId;
+use crate::mail::compose::{self, Automatic, Outgoing};
+use crate::mail::token::{Signer, Token, id_hash};
+use crate::queue::{Claimed, Done, JobError};
+use crate::tickets::outbox::{self, Attempt, Carried, Delivery, Fixed, Purpose};
+
+pub mod mailer;
+pub mod words;
+
+use mailer::Mailer;
+
+/// Sends deliveries.
+#[derive(Clone, Debug)]
+pub struct Deliver {
+    pub db: PgPool,
+    pub clock: Clock,
+    pub config: Arc<Config>,
+    pub signer: Signer,
+    pub mailer: Arc<Mailer>,
+}
+
+impl Deliver {
+    /// Sends one delivery, or says why not.
+    pub async fn run(&self, job: &Claimed) -> Result<Done, JobError> {
+        let id = DeliveryId(job.subject);
+        let Some(mut delivery) = outbox::delivery(&self.db, id).await? else {
+            return Err(JobError::Fail(anyhow!("there is no delivery {id}")));
+        };
+        if !matches!(delivery.state.as_str(), "waiting" | "failed") {
+            return job.done(self.db.begin().await?).await;
+        }
+        let mailbox = self.mailbox(&delivery)?.clone();
+        if delivery.content.is_none() {
+            if let Some(reason) = self.must_not_leave(&delivery).await? {
+                return self.suppress(job, &delivery, reason).await;
+            }
+            let fixed = match self.compose(&delivery, &mailbox).await? {
+                Ok(fixed) => fixed,
+                Err(error) => return self.fail(job, &delivery, &format!("{error:#}")).await,
+            };
+            outbox::fix(&self.db, &delivery, &fixed).await?;
+            delivery.content = Some(fixed.content);
+            delivery.envelope_from = Some(fixed.envelope_from);
+            crash::point("deliver.fixed");
+        }
+        let (from, content) = (delivery.envelope_from.as_deref().unwrap_or(""), delivery.content.as_deref());
+        let name = format!("{}-{}-{id}", delivery.ticket, purpose(delivery.purpose));
+        let begun = Instant::now();
+        let attempt = self
+            .mailer
+            .send(&mailbox.name, from, &delivery.address, &name, content.unwrap_or_default())
+            .await;
+        crash::point("deliver.sent");
+        let took_ms = i32::try_from(begun.elapsed().as_millis()).unwrap_or(i32::MAX);
+        self.conclude(job, &delivery, attempt, took_ms).await
+    }
+
+    async fn conclude(
+        &self,
+        job: &Claimed,
+        delivery: &Delivery,
+        attempt: Attempt,
+        took_ms: i32,
+    ) -> Result<Done, JobError> {
+        let now = self.clock.now();
+        let mut tx = self.db.begin().await?;
+        outbox::record_attempt(&mut tx, delivery.id, &attempt, took_ms, now).await?;
+        let (outcome, error) = match attempt {
+            Attempt::Sent { .. } => {
+                outbox::mark_sent(&mut tx, delivery, now).await?;
+                let done = job.done(tx).await?;
+                crash::point("deliver.committed");
+                metrics::counter!("ticketd_deliveries_total", "outcome" => "sent").increment(1);
+                tracing::info!(
+                    ticket.id = delivery.ticket.0,
+                    delivery.id = delivery.id.0,
+                    purpose = purpose(delivery.purpose),
+                    took_ms,
+                    "{} for ticket #{} sent",
+                    purpose(delivery.purpose),
+                    delivery.ticket
+                );
+                return Ok(done);
+            }
+            Attempt::Permanent { answer } => {
+                outbox::mark_unsent(&mut tx, delivery, "failed", &answer, now).await?;
+                ("permanent", JobError::Fail(anyhow!("the server refused it: {answer}")))
+            }
+            Attempt::Temporary { answer } => ("temporary", JobError::Retry(anyhow!("not now: {answer}"))),
+            Attempt::Network { error } => ("network", JobError::Retry(anyhow!("{error}"))),
+        };
+        if outcome != "permanent" && job.is_last(now) {
+            outbox::mark_unsent(&mut tx, delivery, "failed", &error.to_string(), now).await?;
+        }
+        tx.commit().await?;
+        metrics::counter!("ticketd_deliveries_total", "outcome" => outcome).increment(1);
+        Err(error)
+    }
+
+    async fn suppress(&self, job: &Claimed, delivery: &Delivery, reason: &str) -> Result<Done, JobError> {
+        let mut tx = self.db.begin().await?;
+        outbox::mark_unsent(&mut tx, delivery, "suppressed", reason, self.clock.now()).await?;
+        let done = job.done(tx).await?;
+        metrics::counter!("ticketd_deliveries_total", "outcome" => "suppressed").increment(1);
+        tracing::warn!(
+            ticket.id = delivery.ticket.0,
+            delivery.id = delivery.id.0,
+            reason,
+            "a mail was not sent"
+        );
+        Ok(done)
+    }
+
+    async fn fail(&self, job: &Claimed, delivery: &Delivery, reason: &str) -> Result<Done, JobError> {
+        let mut tx = self.db.begin().await?;
+        outbox::mark_unsent(&mut tx, delivery, "failed", reason, self.clock.now()).await?;
+        job.done(tx).await
+    }
+
+    /// The loop breaker: automatic mail to one address, and about one ticket, is bounded by the hour.
+    async fn must_not_leave(&self, delivery: &Delivery) -> Result<Option<&'static str>, JobError> {
+        let limit = self.config.mail.loop_per_address_hour;
+        if delivery.purpose != Purpose::Acknowledgement || limit == 0 {
+            return Ok(None);
+        }
+        let since = self.clock.now() - TimeDelta::hours(1);
+        let sent = outbox::acknowledgements_since(&self.db, &delivery.address, since).await?;
+        Ok((sent >= limit).then_some(words::LOOP_BREAKER))
+    }
+
+    fn mailbox(&self, delivery: &Delivery) -> Result<&Mailbox, JobError> {
+        let named = delivery.mailbox.as_deref().and_then(|name| self.config.mailbox(name));
+        named
+            .or_else(|| self.config.default_mailbox())
+            .context("no mailbox is configured to send from")
+            .map_err(JobError::Retry)
+    }
+
+    /// The mail, fixed. The inner error: it can never be written.
+    async fn compose(
+        &self,
+        delivery: &Delivery,
+        mailbox: &Mailbox,
+    ) -> Result<anyhow::Result<Fixed>, JobError> {
+        let facts = match delivery.purpose {
+            Purpose::Notice => Some(outbox::facts(&self.db, delivery.ticket).await?),
+            Purpose::Acknowledgement | Purpose::Reply => None,
+        };
+        let outgoing = self.outgoing(delivery, mailbox, facts.as_ref());
+        let envelope_from = match delivery.purpose {
+            // RFC 3834 §3.3: an automatic answer has the null reverse-path, so that nothing answers it.
+            Purpose::Acknowledgement => String::new(),
+            Purpose::Notice | Purpose::Reply => mailbox.address.clone(),
+        };
+        Ok(compose::compose(&outgoing).map(|content| Fixed {
+            id_hash: id_hash(&outgoing.message_id),
+            rfc_id: outgoing.message_id.clone(),
+            envelope_from,
+            content,
+        }))
+    }
+
+    fn outgoing(&self, delivery: &Delivery, mailbox: &Mailbox, facts: Option<&outbox::Facts>) -> Outgoing {
+        let ticket = delivery.ticket;
+        let for_staff = delivery.purpose == Purpose::Notice;
+        let author = delivery.message.as_ref().and_then(|m| m.author_name.as_deref());
+        let text = match (delivery.purpose, facts) {
+            (Purpose::Notice, Some(facts)) => {
+                let link = self.config.http.public_url.as_ref();
+                let link = link.map(|url| format!("{}/api/tickets/{ticket}", url.trim_end_matches('/')));
+                let about = delivery.answers.as_ref();
+                words::notice(
+                    ticket.0,
+                    &delivery.ticket_subject,
+                    facts,
+                    about,
+                    delivery.announces_assignment,
+                    link.as_deref(),
+                )
+            }
+            (Purpose::Reply, _) => {
+                words::reply(delivery.message.as_ref().map_or("", |m| m.text.as_str()), author)
+            }
+            (Purpose::Acknowledgement | Purpose::Notice, _) => {
+                words::acknowledgement(&delivery.recipient_name, ticket.0, &delivery.ticket_subject)
+            }
+        };
+        // Who answers a notice speaks in one person's name, so its address is signed for that person.
+        let reply_token = Token { ticket, delivery: None, person: for_staff.then_some(delivery.recipient) };
+        let id_token = Token { ticket, delivery: Some(delivery.id), person: Some(delivery.recipient) };
+        // Groups a ticket's notices in one thread; not the requester's own ids, which staff's mail client never saw.
+        let anchor =
+            self.signer.message_id(&Token { ticket, delivery: None, person: None }, &mailbox.address);
+        let (in_reply_to, references) = if for_staff {
+            (Some(anchor.clone()), vec![anchor])
+        } else {
+            thread_of(delivery.answers.as_ref())
+        };
+        Outgoing {
+            from_name: words::sender_name(author),
+            from: mailbox.address.clone(),
+            to_name: delivery.recipient_name.clone(),
+            to: delivery.address.clone(),
+            reply_to: if mailbox.plus_addressing {
+                self.signer.address(&reply_token, &mailbox.address)
+            } else {
+                mailbox.address.clone()
+            },
+            subject: compose::subject(ticket.0, &delivery.ticket_subject),
+            text,
+            attachments: delivery.message.iter().flat_map(|m| &m.attachments).map(named).collect(),
+            message_id: self.signer.message_id(&id_token, &mailbox.address),
+            in_reply_to,
+            references,
+            automatic: match delivery.purpose {
+                Purpose::Acknowledgement => Some(Automatic::Replied),
+                Purpose::Notice => Some(Automatic::Generated),
+                Purpose::Reply => None,
+            },
+            loop_mark: self.signer.loop_mark(&mailbox.address),
+            date: self.clock.now(),
+        }
+    }
+}
+
+/// RFC 5322 §3.6.4: References is the parent's References with the parent's own id behind it.
+fn thread_of(answers: Option<&Carried>) -> (Option<String>, Vec<String>) {
+    let Some(parent) = answers else { return (None, Vec::new()) };
+    let mut references = parent.refs.clone();
+    if let Some(id) = &parent.rfc_id {
+        references.retain(|known| known != id);
+        references.push(id.clone());
+    }
+    (parent.rfc_id.clone(), references)
+}
+
+fn named(file: &outbox::File) -> (String, String, Vec<u8>) {
+    let name = file.filename.clone().unwrap_or_else(|| "attachment".to_owned());
+    (name, file.content_type.clone(), file.content.clone())
+}
+
+fn purpose(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Acknowledgement => "acknowledgement",
+        Purpose::Notice => "notice",
+        Purpose::Reply => "reply",
+    }
+}

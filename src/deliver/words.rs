@@ -1,0 +1,184 @@
+//! Every sentence that people read in our mails.
+
+use crate::tickets::outbox::{Carried, Facts};
+
+/// Above this line staff writes; what stands below it never reaches a requester.
+const LINE: &str = "--- Write your answer above this line ---";
+
+/// To the requester: it arrived.
+pub fn acknowledgement(name: &str, ticket: i64, subject: &str) -> String {
+    format!(
+        "{}\n\n\
+         we have received your message{} and entered it as ticket #{ticket}. A person will read it and answer you.\n\n\
+         To add something, just answer this mail.\n\n\
+         This mail was sent automatically.\n",
+        greeting(name),
+        if subject.trim().is_empty() { String::new() } else { format!(" “{}”", subject.trim()) }
+    )
+}
+
+fn greeting(name: &str) -> String {
+    let name = name.trim();
+    if name.is_empty() || name.contains('@') { "Hello,".to_owned() } else { format!("Hello {name},") }
+}
+
+/// To a participant: staff's answer. Nothing is added to what was written but who wrote it.
+pub fn reply(text: &str, author: Option<&str>) -> String {
+    match author {
+        Some(author) => format!("{}\n\n-- \n{author}\n", text.trim_end()),
+        None => format!("{}\n", text.trim_end()),
+    }
+}
+
+/// To staff: this is yours, or there is something new in it.
+pub fn notice(
+    ticket: i64,
+    subject: &str,
+    facts: &Facts,
+    about: Option<&Carried>,
+    is_first: bool,
+    link: Option<&str>,
+) -> String {
+    let mut text = format!("{LINE}\n\n");
+    let from = match &facts.requester_address {
+        Some(address) => format!("{} <{address}>", facts.requester_name),
+        None => facts.requester_name.clone(),
+    };
+    let what = if is_first { "is yours" } else { "has a new message" };
+    text.push_str(&format!("Ticket #{ticket} {what}: {subject}\n\n"));
+    let mut line = |label: &str, value: &str| text.push_str(&format!("{label:<11}{value}\n"));
+    line("From:", &from);
+    line("Priority:", &facts.priority);
+    line("Category:", facts.category.as_deref().unwrap_or("not known"));
+    line(
+        "Skills:",
+        &if facts.skills.is_empty() { "none recognized".to_owned() } else { facts.skills.join(", ") },
+    );
+    if let Some(language) = &facts.language {
+        line("Language:", language);
+    }
+    if let Some(reason) = facts.reason.as_ref().filter(|_| is_first) {
+        line("Why you:", reason);
+    }
+    if let Some(related) = facts.related_to {
+        line(
+            "Related:",
+            &format!("possibly #{related}: the subject names it, but the sender does not take part in it"),
+        );
+    }
+    if let Some(link) = link {
+        line("Open:", link);
+    }
+    if let Some(about) = about {
+        let author = about.author_name.as_deref().unwrap_or("Somebody");
+        let claim = if about.unverified { " (claims to be staff; this is not verified)" } else { "" };
+        text.push_str(&format!("\n{author}{claim} wrote:\n\n{}\n", quoted(&about.text)));
+    }
+    if is_first {
+        if let Some(notes) = &facts.notes {
+            text.push_str(&format!(
+                "\nNotes ({}, for staff only):\n\n{}\n",
+                facts.engine.as_deref().unwrap_or("triage"),
+                notes.trim()
+            ));
+        }
+        if let Some(reply) = &facts.suggested_reply {
+            text.push_str(&format!(
+                "\nSuggested answer (a machine wrote it; check before you use it):\n\n{}\n",
+                reply.trim()
+            ));
+        }
+    }
+    text.push_str(
+        "\nAnswer this mail and your text goes to the requester, in the same thread. This mail is for you alone: \
+         do not forward it, its address answers in your name.\n",
+    );
+    text
+}
+
+/// Long mails are cut in a notice; the whole is in the ticket.
+const LONGEST_QUOTE: usize = 4000;
+
+fn quoted(text: &str) -> String {
+    let short: String = text.trim().chars().take(LONGEST_QUOTE).collect();
+    let cut = if short.len() < text.trim().len() { "\n| […]" } else { "" };
+    let lines: Vec<String> = short.lines().map(|line| format!("| {line}")).collect();
+    lines.join("\n") + cut
+}
+
+/// The name our mails come from.
+pub fn sender_name(staff: Option<&str>) -> String {
+    match staff {
+        Some(name) => format!("{name} (Support)"),
+        None => "Support".to_owned(),
+    }
+}
+
+/// Why an acknowledgement was not sent.
+pub const LOOP_BREAKER: &str = "the address was sent as many automatic mails in the last hour as are allowed";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{MessageId, TicketId};
+
+    fn facts() -> Facts {
+        Facts {
+            priority: "high".into(),
+            category: Some("billing".into()),
+            language: Some("en".into()),
+            skills: vec!["billing".into(), "rust".into()],
+            requester_name: "Ada".into(),
+            requester_address: Some("ada@example.net".into()),
+            notes: Some("Mentions a refund.".into()),
+            suggested_reply: Some("We will look at it.".into()),
+            engine: Some("gemini".into()),
+            reason: Some("Bea: 2 of 2 skills (billing, rust), 3 of 10 open".into()),
+            related_to: Some(TicketId(7)),
+        }
+    }
+
+    fn about() -> Carried {
+        Carried {
+            id: MessageId(1),
+            rfc_id: None,
+            refs: vec![],
+            text: "Hello,\n\nI was charged twice.".into(),
+            author_name: Some("Ada".into()),
+            author_address: None,
+            unverified: false,
+            attachments: vec![],
+        }
+    }
+
+    #[test]
+    fn the_acknowledgement() {
+        insta::assert_snapshot!(acknowledgement("Ada", 1042, "Printer"));
+        assert!(
+            acknowledgement("ada@example.net", 1, "")
+                .starts_with("Hello,\n\nwe have received your message and")
+        );
+    }
+
+    #[test]
+    fn the_first_notice() {
+        insta::assert_snapshot!(notice(
+            1042,
+            "Charged twice",
+            &facts(),
+            Some(&about()),
+            true,
+            Some("https://help/tickets/1042")
+        ));
+    }
+
+    #[test]
+    fn a_later_notice_leaves_out_what_was_said() {
+        insta::assert_snapshot!(notice(1042, "Charged twice", &facts(), Some(&about()), false, None));
+    }
+
+    #[test]
+    fn the_line_in_the_notice_is_the_line_that_ingest_cuts_at() {
+        assert!(LINE.contains(crate::tickets::ANSWER_ABOVE));
+    }
+}

@@ -1,0 +1,221 @@
+//! Taking mail in: keep the raw thing first, then understand it, then open a ticket or append to one.
+//!
+//! Owns the ledger (`inbound`, `raw_mails`) and how far each mailbox was read (`mailboxes`). A source hands over
+//! bytes and may touch the server's copy only after the call returned; a job understands them.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use sqlx::PgPool;
+
+use crate::clock::Clock;
+use crate::crash;
+use crate::ids::{InboundId, TicketId};
+use crate::queue::{self, Tx};
+
+mod sql;
+mod stage;
+pub mod understand;
+
+pub use stage::Ingest;
+
+/// How far a mailbox was read: every UID up to `last_uid` is in the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    pub uidvalidity: u32,
+    pub last_uid: u32,
+}
+
+/// One mail read from a server.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    pub uid: u32,
+    pub raw: Vec<u8>,
+}
+
+/// How far `mailbox` was read; `None`: never.
+pub async fn cursor(db: &PgPool, mailbox: &str) -> anyhow::Result<Option<Cursor>> {
+    let Some((uidvalidity, last_uid)) = sql::cursor(db, mailbox).await? else { return Ok(None) };
+    Ok(Some(Cursor { uidvalidity: u32::try_from(uidvalidity)?, last_uid: u32::try_from(last_uid)? }))
+}
+
+/// Begins reading a mailbox after `last_uid`: what lies there already is left alone.
+pub async fn begin_after(
+    db: &PgPool,
+    clock: &Clock,
+    mailbox: &str,
+    uidvalidity: u32,
+    last_uid: u32,
+) -> anyhow::Result<()> {
+    let mut tx = db.begin().await?;
+    sql::set_cursor(&mut tx, mailbox, uidvalidity.into(), last_uid.into(), clock.now()).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Keeps a batch: ledger rows, raw bytes, cursor and ingest jobs in one transaction. Calling it again with the same
+/// mails changes nothing.
+pub async fn receive_imap(
+    db: &PgPool,
+    clock: &Clock,
+    mailbox: &str,
+    uidvalidity: u32,
+    mails: Vec<Fetched>,
+    last_uid: u32,
+) -> anyhow::Result<()> {
+    let now = clock.now();
+    let raws: Vec<&[u8]> = mails.iter().map(|m| m.raw.as_slice()).collect();
+    let uids: Vec<i64> = mails.iter().map(|m| i64::from(m.uid)).collect();
+    let mut tx = db.begin().await?;
+    let hashes = keep_raw(&mut tx, &raws).await?;
+    let ids = sql::insert_imap(&mut tx, mailbox, uidvalidity.into(), &uids, &hashes, now).await?;
+    sql::set_cursor(&mut tx, mailbox, uidvalidity.into(), last_uid.into(), now).await?;
+    enqueue_ingest(&mut tx, &ids, now).await?;
+    crash::point("receive.before_commit");
+    tx.commit().await?;
+    crash::point("receive.committed");
+    queue::ring(db).await;
+    metrics::counter!("ticketd_mails_received_total", "source" => "imap").increment(ids.len() as u64);
+    Ok(())
+}
+
+/// Keeps one mail that has no UID, told from other copies by its unique `name` (a Maildir's file name); `None`: a
+/// copy of its own each time. Returns false where that name is in the ledger already.
+async fn receive_one(
+    db: &PgPool,
+    clock: &Clock,
+    source: &'static str,
+    mailbox: &str,
+    name: Option<&str>,
+    raw: &[u8],
+) -> anyhow::Result<Option<InboundId>> {
+    let now = clock.now();
+    let mut tx = db.begin().await?;
+    let hashes = keep_raw(&mut tx, &[raw]).await?;
+    let hash = hashes.first().map(Vec::as_slice).unwrap_or_default();
+    let id = sql::insert_named(&mut tx, source, mailbox, name, hash, now).await?;
+    enqueue_ingest(&mut tx, id.as_slice(), now).await?;
+    crash::point("receive.before_commit");
+    tx.commit().await?;
+    crash::point("receive.committed");
+    queue::ring(db).await;
+    metrics::counter!("ticketd_mails_received_total", "source" => source).increment(1);
+    Ok(id.map(InboundId))
+}
+
+/// Keeps one mail of a Maildir.
+pub async fn receive_file(
+    db: &PgPool,
+    clock: &Clock,
+    mailbox: &str,
+    name: &str,
+    raw: Vec<u8>,
+) -> anyhow::Result<()> {
+    receive_one(db, clock, "maildir", mailbox, Some(name), &raw).await?;
+    Ok(())
+}
+
+/// Keeps one mail from an MTA's pipe. The MTA tries again where this fails, and the same mail twice is one.
+pub async fn receive_pipe(db: &PgPool, clock: &Clock, mailbox: &str, raw: &[u8]) -> anyhow::Result<()> {
+    receive_one(db, clock, "pipe", mailbox, None, raw).await?;
+    Ok(())
+}
+
+/// Keeps one sample mail of the demo and says which ledger row it became.
+pub async fn receive_sample(
+    db: &PgPool,
+    clock: &Clock,
+    mailbox: &str,
+    name: &str,
+    raw: &[u8],
+) -> anyhow::Result<Option<InboundId>> {
+    receive_one(db, clock, "demo", mailbox, Some(name), raw).await
+}
+
+/// Keeps the fact that a mail cannot even be fetched: quarantined, so that it is seen and the next one goes on.
+pub async fn receive_unreadable(
+    db: &PgPool,
+    clock: &Clock,
+    mailbox: &str,
+    uidvalidity: u32,
+    uid: u32,
+    reason: &str,
+) -> anyhow::Result<()> {
+    let mut tx = db.begin().await?;
+    sql::insert_unreadable(&mut tx, mailbox, uidvalidity.into(), uid.into(), reason, clock.now()).await?;
+    tx.commit().await?;
+    tracing::error!(mailbox, uid, reason, "a mail cannot be fetched; it is in quarantine");
+    Ok(())
+}
+
+async fn keep_raw(tx: &mut Tx, raws: &[&[u8]]) -> sqlx::Result<Vec<Vec<u8>>> {
+    let hashes: Vec<Vec<u8>> = raws.iter().map(|raw| Sha256::digest(raw).to_vec()).collect();
+    sql::insert_raw(tx, &hashes, raws).await?;
+    Ok(hashes)
+}
+
+async fn enqueue_ingest(tx: &mut Tx, ids: &[i64], now: DateTime<Utc>) -> sqlx::Result<()> {
+    let jobs: Vec<_> = ids.iter().map(|id| (&queue::INGEST, *id, now)).collect();
+    queue::enqueue_all(tx, &jobs, now).await
+}
+
+/// UIDs that are safely in the ledger and whose after-action has not been done on the server yet.
+pub async fn unacted(db: &PgPool, mailbox: &str, uidvalidity: u32) -> anyhow::Result<Vec<u32>> {
+    let uids = sql::unacted(db, mailbox, uidvalidity.into()).await?;
+    Ok(uids.into_iter().filter_map(|uid| u32::try_from(uid).ok()).collect())
+}
+
+/// Notes that the after-action was done.
+pub async fn acted(db: &PgPool, mailbox: &str, uidvalidity: u32, uids: &[u32]) -> anyhow::Result<()> {
+    let uids: Vec<i64> = uids.iter().map(|uid| i64::from(*uid)).collect();
+    Ok(sql::acted(db, mailbox, uidvalidity.into(), &uids).await?)
+}
+
+/// Notes how a mailbox fares: `None`, it was read; else why it could not be.
+pub async fn note_health(
+    db: &PgPool,
+    clock: &Clock,
+    mailbox: &str,
+    error: Option<&str>,
+) -> anyhow::Result<()> {
+    Ok(sql::note_health(db, mailbox, error, clock.now()).await?)
+}
+
+/// How a mailbox fares.
+#[derive(Clone, Debug, Serialize)]
+pub struct Health {
+    pub name: String,
+    pub checked_at: Option<DateTime<Utc>>,
+    pub failing_since: Option<DateTime<Utc>>,
+    pub last_error: Option<String>,
+}
+
+/// How every mailbox that was ever read fares.
+pub async fn health(db: &PgPool) -> sqlx::Result<Vec<Health>> {
+    sql::health(db).await
+}
+
+/// A row of the ledger, as people read it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    pub id: InboundId,
+    pub source: String,
+    pub mailbox: String,
+    pub uid: Option<i64>,
+    pub received_at: DateTime<Utc>,
+    pub fate: Option<String>,
+    pub reason: Option<String>,
+    pub ticket_id: Option<TicketId>,
+    pub duplicate_of: Option<InboundId>,
+}
+
+/// The newest rows of the ledger, oldest of them first; optionally those of one fate.
+pub async fn ledger(db: &PgPool, fate: Option<&str>, limit: i64) -> sqlx::Result<Vec<Entry>> {
+    let mut entries = sql::ledger(db, fate, limit).await?;
+    entries.reverse();
+    Ok(entries)
+}
+
+/// One row of the ledger.
+pub async fn entry(db: &PgPool, id: InboundId) -> sqlx::Result<Option<Entry>> {
+    sql::entry(db, id.0).await
+}

@@ -1,0 +1,257 @@
+//! The statements of the ledger.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+
+use super::{Entry, Health};
+use crate::ids::{InboundId, TicketId};
+use crate::queue::Tx;
+
+pub(super) async fn cursor(db: &PgPool, mailbox: &str) -> sqlx::Result<Option<(i64, i64)>> {
+    let row = sqlx::query!(
+        r#"SELECT uidvalidity AS "uidvalidity!", last_uid FROM mailboxes WHERE name = $1 AND uidvalidity IS NOT NULL"#,
+        mailbox
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|r| (r.uidvalidity, r.last_uid)))
+}
+
+/// A cursor moves forward under one UIDVALIDITY, and starts anew under another (RFC 9051 §2.3.1.1).
+pub(super) async fn set_cursor(
+    tx: &mut Tx,
+    mailbox: &str,
+    uidvalidity: i64,
+    last_uid: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO mailboxes (name, uidvalidity, last_uid, checked_at) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (name) DO UPDATE SET
+           last_uid = CASE WHEN mailboxes.uidvalidity = $2 THEN GREATEST(mailboxes.last_uid, $3) ELSE $3 END,
+           uidvalidity = $2, checked_at = $4",
+        mailbox,
+        uidvalidity,
+        last_uid,
+        now
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Sorted, so that two batches with the same contents don't wait for each other.
+pub(super) async fn insert_raw(tx: &mut Tx, hashes: &[Vec<u8>], raws: &[&[u8]]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO raw_mails (sha256, content)
+         SELECT sha256, content FROM unnest($1::BYTEA[], $2::BYTEA[]) AS r (sha256, content) ORDER BY sha256
+         ON CONFLICT (sha256) DO NOTHING",
+        hashes,
+        raws as &[&[u8]]
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn insert_imap(
+    tx: &mut Tx,
+    mailbox: &str,
+    uidvalidity: i64,
+    uids: &[i64],
+    hashes: &[Vec<u8>],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar!(
+        "INSERT INTO inbound (source, mailbox, uidvalidity, uid, raw_sha256, received_at)
+         SELECT 'imap', $1, $2, uid, sha256, $5 FROM unnest($3::BIGINT[], $4::BYTEA[]) AS m (uid, sha256) ORDER BY uid
+         ON CONFLICT ON CONSTRAINT inbound_uid_once DO NOTHING RETURNING id",
+        mailbox,
+        uidvalidity,
+        uids,
+        hashes,
+        now
+    )
+    .fetch_all(&mut **tx)
+    .await
+}
+
+pub(super) async fn insert_named(
+    tx: &mut Tx,
+    source: &str,
+    mailbox: &str,
+    name: Option<&str>,
+    hash: &[u8],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        "INSERT INTO inbound (source, mailbox, name, raw_sha256, received_at) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT ON CONSTRAINT inbound_name_once DO NOTHING RETURNING id",
+        source,
+        mailbox,
+        name,
+        hash,
+        now
+    )
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+pub(super) async fn insert_unreadable(
+    tx: &mut Tx,
+    mailbox: &str,
+    uidvalidity: i64,
+    uid: i64,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO inbound (source, mailbox, uidvalidity, uid, received_at, handled_at, fate, reason, acted)
+         VALUES ('imap', $1, $2, $3, $5, $5, 'quarantined', $4, TRUE)
+         ON CONFLICT ON CONSTRAINT inbound_uid_once DO NOTHING",
+        mailbox,
+        uidvalidity,
+        uid,
+        reason,
+        now
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn unacted(db: &PgPool, mailbox: &str, uidvalidity: i64) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar!(
+        r#"SELECT uid AS "uid!" FROM inbound WHERE mailbox = $1 AND uidvalidity = $2 AND uid IS NOT NULL AND NOT acted
+           ORDER BY uid"#,
+        mailbox,
+        uidvalidity
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub(super) async fn acted(db: &PgPool, mailbox: &str, uidvalidity: i64, uids: &[i64]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE inbound SET acted = TRUE WHERE mailbox = $1 AND uidvalidity = $2 AND uid = ANY ($3)",
+        mailbox,
+        uidvalidity,
+        uids
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn note_health(
+    db: &PgPool,
+    mailbox: &str,
+    error: Option<&str>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO mailboxes (name, checked_at, failing_since, last_error)
+         VALUES ($1, CASE WHEN $2::TEXT IS NULL THEN $3::TIMESTAMPTZ END,
+                 CASE WHEN $2::TEXT IS NOT NULL THEN $3::TIMESTAMPTZ END, $2)
+         ON CONFLICT (name) DO UPDATE SET
+           checked_at = CASE WHEN $2::TEXT IS NULL THEN $3 ELSE mailboxes.checked_at END,
+           failing_since = CASE WHEN $2::TEXT IS NULL THEN NULL ELSE COALESCE(mailboxes.failing_since, $3) END,
+           last_error = $2",
+        mailbox,
+        error,
+        now
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn health(db: &PgPool) -> sqlx::Result<Vec<Health>> {
+    sqlx::query_as!(Health, "SELECT name, checked_at, failing_since, last_error FROM mailboxes ORDER BY name")
+        .fetch_all(db)
+        .await
+}
+
+pub(super) struct Unhandled {
+    pub(super) mailbox: String,
+    pub(super) fate: Option<String>,
+    pub(super) received_at: DateTime<Utc>,
+    pub(super) content: Option<Vec<u8>>,
+}
+
+pub(super) async fn unhandled(db: &PgPool, id: i64) -> sqlx::Result<Option<Unhandled>> {
+    sqlx::query_as!(
+        Unhandled,
+        r#"SELECT i.mailbox, i.fate, i.received_at, r.content AS "content?"
+           FROM inbound i LEFT JOIN raw_mails r ON r.sha256 = i.raw_sha256 WHERE i.id = $1"#,
+        id
+    )
+    .fetch_optional(db)
+    .await
+}
+
+pub(super) struct Twin {
+    pub(super) id: i64,
+    pub(super) ticket_id: Option<i64>,
+}
+
+pub(super) async fn twin(tx: &mut Tx, fingerprint: &[u8]) -> sqlx::Result<Option<Twin>> {
+    sqlx::query_as!(
+        Twin,
+        "SELECT id, ticket_id FROM inbound
+         WHERE fingerprint = $1 AND fate IN ('ticketed', 'appended', 'suppressed')",
+        fingerprint
+    )
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+pub(super) struct Fate<'a> {
+    pub(super) name: &'static str,
+    pub(super) reason: Option<&'a str>,
+    pub(super) ticket: Option<i64>,
+    pub(super) duplicate_of: Option<i64>,
+    pub(super) fingerprint: Option<&'a [u8]>,
+}
+
+pub(super) async fn settle(tx: &mut Tx, id: i64, fate: &Fate<'_>, now: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE inbound SET fate = $2, reason = $3, ticket_id = $4, duplicate_of = $5, fingerprint = $6, handled_at = $7
+         WHERE id = $1",
+        id,
+        fate.name,
+        fate.reason,
+        fate.ticket,
+        fate.duplicate_of,
+        fate.fingerprint,
+        now
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn ledger(db: &PgPool, fate: Option<&str>, limit: i64) -> sqlx::Result<Vec<Entry>> {
+    sqlx::query_as!(
+        Entry,
+        r#"SELECT id AS "id: InboundId", source, mailbox, uid, received_at, fate, reason,
+                  ticket_id AS "ticket_id: TicketId", duplicate_of AS "duplicate_of: InboundId"
+           FROM inbound WHERE $1::TEXT IS NULL OR COALESCE(fate, 'waiting') = $1 ORDER BY id DESC LIMIT $2"#,
+        fate,
+        limit
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub(super) async fn entry(db: &PgPool, id: i64) -> sqlx::Result<Option<Entry>> {
+    sqlx::query_as!(
+        Entry,
+        r#"SELECT id AS "id: InboundId", source, mailbox, uid, received_at, fate, reason,
+                  ticket_id AS "ticket_id: TicketId", duplicate_of AS "duplicate_of: InboundId"
+           FROM inbound WHERE id = $1"#,
+        id
+    )
+    .fetch_optional(db)
+    .await
+}

@@ -1,0 +1,408 @@
+//! The ingest stage: one ledger row to its fate.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+use sqlx::PgPool;
+use std::time::Duration;
+
+use super::sql::{self, Fate};
+use super::understand::{self, Understood, without_nul};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::crash;
+use crate::ids::{InboundId, TicketId};
+use crate::mail::classify::Class;
+use crate::mail::token::Signer;
+use crate::people::{self, Person};
+use crate::queue::{Claimed, Done, JobError, Tx};
+use crate::tickets::{
+    self, Channel, Inbound, NewAttachment, NewParticipant, Opening, StaffMessage, TicketError,
+};
+
+/// Understands mails of the ledger.
+#[derive(Clone, Debug)]
+pub struct Ingest {
+    pub db: PgPool,
+    pub clock: Clock,
+    pub config: Arc<Config>,
+    pub signer: Signer,
+}
+
+/// Reading a mail this large would hold up the other tasks of its thread.
+const READ_ELSEWHERE: usize = 128 * 1024;
+/// A mail whose effects the database refused this often is put aside, so that it is seen.
+const ATTEMPTS_BEFORE_QUARANTINE: i32 = 4;
+
+/// What became of a mail.
+#[derive(Debug)]
+struct Outcome {
+    fate: &'static str,
+    ticket: Option<TicketId>,
+    reason: Option<String>,
+}
+
+impl Outcome {
+    fn suppressed(reason: &str) -> Self {
+        Self { fate: "suppressed", ticket: None, reason: Some(reason.to_owned()) }
+    }
+    fn ticketed(ticket: TicketId, reason: Option<&str>) -> Self {
+        Self { fate: "ticketed", ticket: Some(ticket), reason: reason.map(str::to_owned) }
+    }
+    fn appended(ticket: TicketId, reason: Option<&str>) -> Self {
+        Self { fate: "appended", ticket: Some(ticket), reason: reason.map(str::to_owned) }
+    }
+}
+
+/// A mail on its way, with what the steps need of it.
+struct Arrival<'a> {
+    ledger: InboundId,
+    mailbox: &'a str,
+    received_at: DateTime<Utc>,
+    read: &'a Understood,
+    now: DateTime<Utc>,
+}
+
+impl Ingest {
+    /// Gives one ledger row its fate.
+    pub async fn run(&self, job: &Claimed) -> Result<Done, JobError> {
+        let id = InboundId(job.subject);
+        let Some(row) = sql::unhandled(&self.db, id.0).await? else {
+            return Err(JobError::Fail(anyhow::anyhow!("there is no ledger row {id}")));
+        };
+        if row.fate.is_some() {
+            return job.done(self.db.begin().await?).await;
+        }
+        let Some(raw) = row.content else {
+            return self.quarantine(job, "its raw bytes are missing").await;
+        };
+        let read = match self.understand(raw).await {
+            Ok(read) => read,
+            Err(_panicked) => return self.quarantine(job, "reading it failed").await,
+        };
+        let arrival = Arrival {
+            ledger: id,
+            mailbox: &row.mailbox,
+            received_at: row.received_at,
+            read: &read,
+            now: self.clock.now(),
+        };
+        match self.give_fate(job, &arrival).await {
+            // The database refuses these effects, not this connection: trying again and again would hide the mail.
+            Err(JobError::Retry(error))
+                if job.attempt >= ATTEMPTS_BEFORE_QUARANTINE && is_refusal(&error) =>
+            {
+                tracing::warn!(
+                    inbound.id = id.0,
+                    error = format!("{error:#}"),
+                    "a mail cannot be stored as read"
+                );
+                self.quarantine(job, "the database refused what was read").await
+            }
+            result => result,
+        }
+    }
+
+    async fn understand(&self, raw: Vec<u8>) -> Result<Understood, tokio::task::JoinError> {
+        let (signer, own) = (self.signer.clone(), understand::own_addresses(&self.config));
+        let is_large = raw.len() > READ_ELSEWHERE;
+        let work = move || understand::understand(&raw, &signer, &own);
+        if is_large { tokio::task::spawn_blocking(work).await } else { Ok(work()) }
+    }
+
+    async fn give_fate(&self, job: &Claimed, arrival: &Arrival<'_>) -> Result<Done, JobError> {
+        let mut tx = self.db.begin().await?;
+        if let Some(twin) = sql::twin(&mut tx, &arrival.read.fingerprint).await? {
+            let fate = Fate {
+                name: "duplicate",
+                reason: None,
+                ticket: twin.ticket_id,
+                duplicate_of: Some(twin.id),
+                fingerprint: Some(&arrival.read.fingerprint),
+            };
+            sql::settle(&mut tx, arrival.ledger.0, &fate, arrival.now).await?;
+            metrics::counter!("ticketd_mails_total", "fate" => "duplicate").increment(1);
+            return job.done(tx).await;
+        }
+        crash::point("ingest.read");
+        let outcome = self.apply(&mut tx, arrival).await.map_err(|error| match error {
+            // The other mail of this thread has committed, or is about to: look again.
+            TicketError::Raced => JobError::RetryAfter(Duration::from_millis(20), TicketError::Raced.into()),
+            error => JobError::Retry(error.into()),
+        })?;
+        let fate = Fate {
+            name: outcome.fate,
+            reason: outcome.reason.as_deref(),
+            ticket: outcome.ticket.map(|t| t.0),
+            duplicate_of: None,
+            fingerprint: Some(&arrival.read.fingerprint),
+        };
+        if let Err(error) = sql::settle(&mut tx, arrival.ledger.0, &fate, arrival.now).await {
+            let raced =
+                error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation);
+            // A copy of the same mail was taken in meanwhile: this one is the duplicate.
+            return Err(if raced {
+                JobError::RetryAfter(Duration::from_millis(20), error.into())
+            } else {
+                error.into()
+            });
+        }
+        crash::point("ingest.before_commit");
+        let done = job.done(tx).await?;
+        crash::point("ingest.committed");
+        metrics::counter!("ticketd_mails_total", "fate" => outcome.fate).increment(1);
+        tracing::info!(
+            inbound.id = arrival.ledger.0,
+            ticket.id = outcome.ticket.map(|t| t.0),
+            fate = outcome.fate,
+            class = arrival.read.class.as_str(),
+            "mail {} {}",
+            arrival.ledger,
+            outcome.fate
+        );
+        Ok(done)
+    }
+
+    async fn quarantine(&self, job: &Claimed, reason: &str) -> Result<Done, JobError> {
+        let mut tx = self.db.begin().await?;
+        let fate = Fate {
+            name: "quarantined",
+            reason: Some(reason),
+            ticket: None,
+            duplicate_of: None,
+            fingerprint: None,
+        };
+        sql::settle(&mut tx, job.subject, &fate, self.clock.now()).await?;
+        let done = job.done(tx).await?;
+        metrics::counter!("ticketd_mails_total", "fate" => "quarantined").increment(1);
+        tracing::error!(inbound.id = job.subject, reason, "mail {} is in quarantine: {reason}", job.subject);
+        Ok(done)
+    }
+
+    /// The decided order: ours, bounces, staff, threads, new.
+    async fn apply(&self, tx: &mut Tx, arrival: &Arrival<'_>) -> Result<Outcome, TicketError> {
+        let read = arrival.read;
+        if read.is_ours {
+            return Ok(Outcome::suppressed("a mail of ours that came back"));
+        }
+        let own = understand::own_addresses(&self.config);
+        if read.from.as_ref().is_some_and(|from| own.contains(from)) {
+            return Ok(Outcome::suppressed("it claims to come from our own address"));
+        }
+        if read.class == Class::Bounce {
+            return link_bounce(tx, arrival, &self.signer).await;
+        }
+        let author = self.author(tx, arrival).await?;
+        let known = tickets::find_threads(tx, &wanted_ids(read)).await?;
+        let message = self.message(tx, arrival, &author, &known).await?;
+        if let Some(outcome) = self.from_staff(tx, arrival, &author, &message).await? {
+            return Ok(outcome);
+        }
+        let (found, related) = find_ticket(tx, arrival, &author, &known).await?;
+        let mut follow_up_of = None;
+        if let Some(ticket) = found {
+            let locked = tickets::lock(tx, ticket).await?;
+            let takes_part = tickets::is_participant(tx, ticket, author.id).await?;
+            if author.role.is_staff() && !takes_part {
+                let why = "it claims to come from staff, without the proof of a notice that was answered";
+                tickets::append_unverified(tx, &locked, &message, why, arrival.now).await?;
+                return Ok(Outcome::appended(ticket, Some("unverified note")));
+            }
+            let reopen_days = self.config.assignment.reopen_days;
+            if !message.from_human || tickets::takes_replies(&locked, reopen_days, arrival.now) {
+                tickets::append(tx, &locked, &message, arrival.now).await?;
+                return Ok(Outcome::appended(ticket, None));
+            }
+            follow_up_of = Some(ticket);
+        }
+        let opening = Opening {
+            mailbox: arrival.mailbox.to_owned(),
+            acknowledge: self.config.mail.acknowledge && read.may_acknowledge,
+            follow_up_of,
+            related_to: related,
+        };
+        let (ticket, _) = tickets::open(tx, &message, &opening, arrival.now).await?;
+        Ok(Outcome::ticketed(ticket, follow_up_of.map(|_| "follows up a closed ticket")))
+    }
+
+    async fn author(&self, tx: &mut Tx, arrival: &Arrival<'_>) -> Result<Person, TicketError> {
+        let name = arrival.read.mail.from.as_ref().map(|f| without_nul(f.name.clone())).unwrap_or_default();
+        // A mail without a usable From is kept all the same; nothing can be sent to this address (RFC 6761 §6.4).
+        let address = arrival.read.from.as_deref().unwrap_or("unknown@sender.invalid");
+        let id = people::by_address(tx, address, &name, arrival.now).await?;
+        let person = people::find_by_address(tx, address).await?;
+        person.filter(|p| p.id == id).ok_or(TicketError::Database(sqlx::Error::RowNotFound))
+    }
+
+    async fn message(
+        &self,
+        tx: &mut Tx,
+        arrival: &Arrival<'_>,
+        author: &Person,
+        known: &[(tickets::IdHash, TicketId)],
+    ) -> Result<Inbound, TicketError> {
+        let (read, mail) = (arrival.read, &arrival.read.mail);
+        let mut cc = Vec::new();
+        if read.class == Class::Human {
+            for (name, address) in &read.others {
+                let person = people::by_address(tx, address, &without_nul(name.clone()), arrival.now).await?;
+                cc.push(NewParticipant { person, address: address.clone() });
+            }
+        }
+        let from = read.from.clone().unwrap_or_default();
+        let refs = mail.references.iter().chain(&mail.in_reply_to).cloned().collect();
+        let new_ids = wanted_ids(read).into_iter().filter(|id| !known.iter().any(|(k, _)| k == id)).collect();
+        Ok(Inbound {
+            ledger: arrival.ledger,
+            channel: Channel::Email,
+            author: NewParticipant { person: author.id, address: read.reply_to.clone().unwrap_or(from) },
+            rfc_id: mail.message_id.clone().filter(|id| !id.is_empty()),
+            subject: without_nul(mail.subject.clone()),
+            body: without_nul(mail.text.clone()),
+            visible: read.visible.clone(),
+            html: read.html.clone(),
+            sender_class: read.class.as_str(),
+            from_human: read.class == Class::Human,
+            reply_to: read.reply_to.clone(),
+            refs: deduplicated(refs),
+            new_ids,
+            cc,
+            attachments: attachments(arrival.read),
+            sent_at: mail.date,
+            received_at: arrival.received_at,
+        })
+    }
+
+    /// A mail with a token made for a staff member: their answer, if it comes from their address.
+    async fn from_staff(
+        &self,
+        tx: &mut Tx,
+        arrival: &Arrival<'_>,
+        author: &Person,
+        message: &Inbound,
+    ) -> Result<Option<Outcome>, TicketError> {
+        for token in &arrival.read.tokens {
+            let Some(person) = token.person else { continue };
+            let Some(holder) = people::person_in(tx, person).await? else { continue };
+            if !holder.role.is_staff() || !holder.active {
+                continue;
+            }
+            let locked = match tickets::lock(tx, token.ticket).await {
+                Err(TicketError::Unknown(_)) => continue,
+                locked => locked?,
+            };
+            let note = |why: &'static str| (why, Outcome::appended(token.ticket, Some(why)));
+            let answer = answer_of(&arrival.read.visible);
+            let (why, outcome) = if author.id != holder.id {
+                note("it answers a notice that was made for another person")
+            } else if arrival.read.class != Class::Human {
+                note("an automatic answer from staff's mailbox")
+            } else if answer.trim().is_empty() {
+                note("nothing is written above the line")
+            } else if locked.status == tickets::Status::Closed {
+                note("the ticket is closed: a requester's mail reopens it")
+            } else {
+                let staff = StaffMessage {
+                    author: holder.id,
+                    channel: Channel::Email,
+                    text: &answer,
+                    inbound: Some(message),
+                };
+                tickets::reply(tx, &locked, &staff, arrival.now, arrival.now).await?;
+                return Ok(Some(Outcome::appended(token.ticket, Some("staff's answer"))));
+            };
+            tickets::append_unverified(tx, &locked, message, why, arrival.now).await?;
+            return Ok(Some(outcome));
+        }
+        Ok(None)
+    }
+}
+
+/// What staff wrote above our notice; never the notice itself, which has remarks for staff only.
+fn answer_of(visible: &str) -> String {
+    let above = visible.lines().take_while(|line| !line.contains(tickets::ANSWER_ABOVE));
+    let lines: Vec<&str> = above.collect();
+    let cut = visible.lines().count() > lines.len();
+    // Where the line was found, the line before it may be the client's "On … wrote:".
+    let keep = match lines.iter().rposition(|line| !line.trim().is_empty()) {
+        Some(last) if cut && lines.get(last).is_some_and(|l| l.trim_end().ends_with(':')) => last,
+        _ => lines.len(),
+    };
+    lines.get(..keep).unwrap_or_default().join("\n").trim().to_owned()
+}
+
+async fn link_bounce(tx: &mut Tx, arrival: &Arrival<'_>, signer: &Signer) -> Result<Outcome, TicketError> {
+    let read = arrival.read;
+    let named = read.bounce.as_ref().and_then(|b| b.original_message_id.as_deref());
+    let token = named.and_then(|id| signer.read_message_id(id)).or_else(|| read.tokens.first().copied());
+    let Some(delivery) = token.and_then(|t| t.delivery) else {
+        return Ok(Outcome::suppressed("a bounce that names no mail of ours"));
+    };
+    let permanent = read.bounce.as_ref().is_none_or(|b| b.permanent);
+    let status =
+        read.bounce.as_ref().and_then(|b| b.status.clone()).unwrap_or_else(|| "no status".to_owned());
+    let ticket = tickets::bounced(tx, delivery, permanent, &status, arrival.now).await?;
+    Ok(Outcome {
+        fate: "suppressed",
+        ticket,
+        reason: Some(format!("a bounce of delivery {delivery}: {status}")),
+    })
+}
+
+/// Signed address or Message-ID, then a known Message-ID, then the subject's token if the author takes part.
+/// Second: the ticket that the subject names without proof.
+async fn find_ticket(
+    tx: &mut Tx,
+    arrival: &Arrival<'_>,
+    author: &Person,
+    known: &[(tickets::IdHash, TicketId)],
+) -> Result<(Option<TicketId>, Option<TicketId>), TicketError> {
+    let read = arrival.read;
+    for token in &read.tokens {
+        if tickets::exists(tx, token.ticket).await? {
+            return Ok((Some(token.ticket), None));
+        }
+    }
+    let by_id = |id: &tickets::IdHash| known.iter().find(|(k, _)| k == id).map(|(_, ticket)| *ticket);
+    if let Some(ticket) = read.ancestors.iter().chain(&read.own_id).find_map(by_id) {
+        return Ok((Some(ticket), None));
+    }
+    match read.subject_token {
+        Some(ticket) if tickets::is_participant(tx, ticket, author.id).await? => Ok((Some(ticket), None)),
+        Some(ticket) if tickets::exists(tx, ticket).await? => Ok((None, Some(ticket))),
+        _ => Ok((None, None)),
+    }
+}
+
+fn wanted_ids(read: &Understood) -> Vec<tickets::IdHash> {
+    read.ancestors.iter().chain(&read.own_id).copied().collect()
+}
+
+fn deduplicated(ids: Vec<String>) -> Vec<String> {
+    let mut seen = std::collections::BTreeSet::new();
+    ids.into_iter().filter(|id| !id.is_empty() && seen.insert(id.clone())).collect()
+}
+
+fn attachments(read: &Understood) -> Vec<NewAttachment> {
+    let list = read.mail.attachments.iter();
+    list.map(|a| NewAttachment {
+        filename: a.filename.clone().map(without_nul),
+        content_type: without_nul(a.content_type.clone()),
+        content_id: a.content_id.clone().map(without_nul),
+        inline: a.inline,
+        sha256: Sha256::digest(&a.content).into(),
+        content: a.content.clone(),
+    })
+    .collect()
+}
+
+/// The server understood and said no; as opposed to a connection that broke.
+fn is_refusal(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error).is_some_and(|e| {
+            // Class 22 data exception, 23 constraint, 54 program limit (PostgreSQL, appendix A).
+            e.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
+        })
+    })
+}

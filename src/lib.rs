@@ -1,0 +1,28 @@
+#![doc = include_str!("../ARCHITECTURE.md")]
+
+pub mod clock;
+pub mod config;
+pub mod crash;
+pub mod database;
+pub mod ids;
+pub mod mail;
+
+pub mod queue;
+
+pub mod people;
+
+pub mod tickets;
+
+pub mod assign;
+pub mod deliver;
+pub mod ingest;
+pub mod triage;
+
+pub mod schedule;
+pub mod sources;
+pub mod web;
+pub mod worker;
+
+pub mod app;
+pub mod cli;
+pub mod demo;

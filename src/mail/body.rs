@@ -1,0 +1,323 @@
+//! The parts of a mail (RFC 2045, RFC 2046): which one is its text, which its HTML, and what is attached.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders, PartType};
+
+use super::decode::{self, is_direction_trick, one_line};
+use super::fields::{self, Field, Parameters};
+use super::parse::Attachment;
+
+/// Deeper nesting than this is no mail that a person wrote.
+const MAX_DEPTH: usize = 60;
+/// Most attachments that are taken from one mail.
+const MAX_ATTACHMENTS: usize = 1000;
+/// How many open multiparts of a cut mail are closed again.
+const MAX_OPEN: usize = 12;
+
+/// What the body holds.
+#[derive(Debug, Default)]
+pub struct Body {
+    pub text: Option<String>,
+    pub html: Option<String>,
+    pub attachments: Vec<Attachment>,
+    pub problems: Vec<String>,
+}
+
+/// Reads the body of `raw`. Never fails; what could not be read is named in `problems`.
+pub fn read(raw: &[u8]) -> Body {
+    let mut body = Body::default();
+    let Some(message) = tree(raw, &mut body.problems) else {
+        whole_as_text(raw, &mut body);
+        return body;
+    };
+    let open = open_boundaries(&message, raw);
+    if open.is_empty() {
+        collect(&message, raw, &mut body);
+        return body;
+    }
+    // RFC 2046 §5.1.2: a cut mail ends where it ends. The parser wants to see the closing delimiters.
+    body.problems.push("multipart without its closing delimiter".to_owned());
+    let mut closed = raw.to_vec();
+    for boundary in open {
+        closed.extend_from_slice(b"\r\n--");
+        closed.extend_from_slice(&boundary);
+        closed.extend_from_slice(b"--\r\n");
+    }
+    match tree(&closed, &mut body.problems) {
+        Some(message) => collect(&message, &closed, &mut body),
+        None => collect(&message, raw, &mut body),
+    }
+    body
+}
+
+fn tree<'a>(raw: &'a [u8], problems: &mut Vec<String>) -> Option<Message<'a>> {
+    // mail-parser promises not to panic, and did on corrupt mail (its issues 120, 145, 155).
+    match catch_unwind(AssertUnwindSafe(|| MessageParser::new().with_mime_headers().parse(raw))) {
+        Ok(Some(message)) if !message.parts.is_empty() => Some(message),
+        Ok(_) => {
+            problems.push("no header field was found".to_owned());
+            None
+        }
+        Err(_) => {
+            problems.push("the MIME parser failed".to_owned());
+            None
+        }
+    }
+}
+
+fn whole_as_text(raw: &[u8], body: &mut Body) {
+    let (_, start) = fields::split(raw);
+    let text = decode::text(raw.get(start..).unwrap_or_default(), None);
+    body.text = (!text.trim().is_empty()).then_some(text);
+}
+
+/// The boundaries that were declared but never closed, innermost first. In a cut mail only the last part of each
+/// multipart can be open.
+fn open_boundaries(message: &Message<'_>, raw: &[u8]) -> Vec<Vec<u8>> {
+    let mut open = Vec::new();
+    let mut id = 0;
+    for _ in 0..MAX_OPEN {
+        let Some(part) = part(message, id) else { break };
+        let Some(boundary) = part.content_type().and_then(|kind| kind.attribute("boundary")) else { break };
+        let closing = [b"--", boundary.as_bytes(), b"--"].concat();
+        let is_closed = regex::bytes::Regex::new(&format!("(?-u:{})", escaped(&closing)))
+            .is_ok_and(|closing| closing.is_match(raw));
+        if !is_closed && !boundary.is_empty() {
+            open.push(boundary.as_bytes().to_vec());
+        }
+        match &part.body {
+            PartType::Multipart(children) => match children.last() {
+                Some(last) if *last > id => id = *last,
+                _ => break,
+            },
+            _ => break,
+        }
+    }
+    open.reverse();
+    open
+}
+
+fn escaped(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        out.push_str("\\x");
+        for digit in [byte >> 4, byte & 15] {
+            out.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+        }
+        out
+    })
+}
+
+fn part<'a, 'b>(message: &'a Message<'b>, id: u32) -> Option<&'a MessagePart<'b>> {
+    message.parts.get(usize::try_from(id).ok()?)
+}
+
+/// Where a part stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parent {
+    None,
+    Mixed,
+    Alternative,
+    Related,
+    Report,
+}
+
+/// One leaf of the tree, with its header read.
+struct Leaf<'a> {
+    kind: String,
+    charset: Option<String>,
+    disposition: String,
+    filename: Option<String>,
+    content_id: Option<String>,
+    bytes: std::borrow::Cow<'a, [u8]>,
+    parent: Parent,
+}
+
+fn collect(message: &Message<'_>, raw: &[u8], body: &mut Body) {
+    let mut todo: Vec<(u32, Parent, usize)> = vec![(0, Parent::None, 0)];
+    while let Some((id, parent, depth)) = todo.pop() {
+        let Some(part) = part(message, id) else { continue };
+        if body.attachments.len() >= MAX_ATTACHMENTS || depth > MAX_DEPTH {
+            body.problems.push("more parts, or deeper ones, than are read".to_owned());
+            return;
+        }
+        if let PartType::Multipart(children) = &part.body {
+            let parent = match part.content_type().and_then(|kind| kind.subtype()) {
+                Some("alternative") => Parent::Alternative,
+                Some("related") => Parent::Related,
+                Some("report") => Parent::Report,
+                _ => Parent::Mixed,
+            };
+            todo.extend(
+                children.iter().rev().filter(|child| **child > id).map(|child| (*child, parent, depth + 1)),
+            );
+            continue;
+        }
+        place(leaf(part, raw, parent, id == 0), body);
+    }
+}
+
+fn leaf<'a>(part: &MessagePart<'_>, raw: &'a [u8], parent: Parent, is_root: bool) -> Leaf<'a> {
+    let at = |offset: u32| usize::try_from(offset).unwrap_or(usize::MAX);
+    let header = raw.get(at(part.offset_header)..at(part.offset_body)).unwrap_or_default();
+    let (fields, _) = fields::split(header);
+    let find = |name: &str| fields.iter().find(|field| field.name.eq_ignore_ascii_case(name));
+    let raw_body = raw.get(at(part.offset_body)..at(part.offset_end)).unwrap_or_default();
+    let kind = Parameters::read(find("content-type").map_or(&b""[..], |field| &field.value));
+    let disposition = Parameters::read(find("content-disposition").map_or(&b""[..], |field| &field.value));
+    let encoding = find("content-transfer-encoding").map(|field| String::from_utf8_lossy(&field.value));
+    let named = disposition.text("filename").or_else(|| kind.text("name"));
+    let embeds = kind.value.starts_with("message/") || kind.value.starts_with("multipart/");
+    Leaf {
+        // RFC 2046 §5.1: a multipart nobody could take apart is shown as text.
+        kind: match kind.value.as_str() {
+            value if value.starts_with("multipart/") && is_root => "text/plain".to_owned(),
+            "" | "text" => "text/plain".to_owned(),
+            value if !value.contains('/') => "application/octet-stream".to_owned(),
+            value => one_line(value),
+        },
+        charset: kind.raw("charset").map(|set| String::from_utf8_lossy(set).into_owned()),
+        filename: named.and_then(|name| filename(&name)),
+        content_id: find("content-id").and_then(content_id),
+        disposition: disposition.value,
+        bytes: match encoding {
+            // RFC 2045 §6.4: what holds parts is not encoded itself. Some encode message/rfc822 anyway.
+            Some(encoding) if !embeds || encoding.trim().eq_ignore_ascii_case("base64") => {
+                decode::transfer(raw_body, &encoding)
+            }
+            _ => std::borrow::Cow::Borrowed(raw_body),
+        },
+        parent,
+    }
+}
+
+fn content_id(field: &Field) -> Option<String> {
+    fields::ids(&field.value).into_iter().next().or_else(|| {
+        let bare = one_line(&String::from_utf8_lossy(&field.value));
+        (!bare.is_empty() && bare.len() < 500).then_some(bare)
+    })
+}
+
+/// Decides what a leaf is: the text, the HTML, or an attachment.
+fn place(leaf: Leaf<'_>, body: &mut Body) {
+    // RFC 2183 §2: a part is for showing unless it says `attachment`; a file name on an inline text (Apple Mail)
+    // still means a file.
+    let is_file = leaf.disposition == "attachment" || leaf.filename.is_some() && leaf.parent != Parent::None;
+    let is_html = leaf.kind == "text/html" || leaf.kind == "application/xhtml+xml";
+    let is_plain = leaf.kind == "text/plain";
+    let is_text = is_plain || leaf.parent == Parent::None && leaf.kind.starts_with("text/") && !is_html;
+    if is_file || !(is_html || is_text) {
+        attach(leaf, body);
+        return;
+    }
+    let decoded = decode::text(&leaf.bytes, leaf.charset.as_deref()).replace("\r\n", "\n").replace('\0', "");
+    let slot = if is_html { &mut body.html } else { &mut body.text };
+    match slot {
+        None => *slot = Some(decoded),
+        Some(shown) if shown.trim().is_empty() => *shown = decoded,
+        // Mail programs put text before and after a picture; the customer wrote both.
+        Some(shown) if leaf.parent == Parent::Mixed => {
+            if !decoded.trim().is_empty() {
+                shown.push('\n');
+                shown.push_str(&decoded);
+            }
+        }
+        Some(_) => attach(leaf, body),
+    }
+}
+
+fn attach(leaf: Leaf<'_>, body: &mut Body) {
+    let inline = leaf.disposition == "inline"
+        || leaf.disposition != "attachment" && leaf.content_id.is_some() && leaf.parent == Parent::Related;
+    body.attachments.push(Attachment {
+        filename: leaf.filename,
+        content_type: leaf.kind,
+        content_id: leaf.content_id,
+        inline,
+        content: leaf.bytes.into_owned(),
+    });
+}
+
+/// A file name that is safe to store and to show: the last component, no control or direction characters, no name
+/// that means a directory, at most 255 bytes with the extension kept (RFC 2183 §2.3 asks the receiver for this).
+pub fn filename(raw: &str) -> Option<String> {
+    let name = raw.rsplit(['/', '\\']).find(|piece| !piece.trim_matches(['\0', ' ']).is_empty())?;
+    let name: String = one_line(name).chars().filter(|c| !is_direction_trick(*c)).collect();
+    let name = name.trim();
+    if name.is_empty() || name == "." || name == ".." {
+        return None;
+    }
+    if name.len() <= 255 {
+        return Some(name.to_owned());
+    }
+    let extension =
+        name.rsplit_once('.').map(|(_, end)| end).filter(|end| !end.is_empty() && end.len() <= 16);
+    let room = 255 - extension.map_or(0, |end| end.len() + 1);
+    let mut short = String::new();
+    for c in name.chars() {
+        if short.len() + c.len_utf8() > room {
+            break;
+        }
+        short.push(c);
+    }
+    if let Some(extension) = extension {
+        short.push('.');
+        short.push_str(extension);
+    }
+    Some(short)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_are_made_safe() {
+        let cases = [
+            ("report.pdf", Some("report.pdf")),
+            ("../../etc/passwd", Some("passwd")),
+            ("C:\\Users\\ann\\Rechnung.pdf", Some("Rechnung.pdf")),
+            ("a\r\nb\0.txt", Some("a b .txt")),
+            ("..", None),
+            ("./", None),
+            ("", None),
+            ("invoice\u{202e}fdp.exe", Some("invoicefdp.exe")),
+            ("dir/", Some("dir")),
+        ];
+        for (raw, want) in cases {
+            assert_eq!(filename(raw).as_deref(), want, "{raw:?}");
+        }
+        let long = filename(&format!("{}.pdf", "ä".repeat(3000))).unwrap();
+        assert!(long.len() <= 255);
+        assert_eq!(long.rsplit('.').next(), Some("pdf"));
+    }
+
+    #[test]
+    fn text_html_and_attachments_find_their_place() {
+        let raw = b"Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: multipart/alternative; \
+            boundary=i\r\n\r\n--i\r\n\r\nplain\r\n--i\r\nContent-Type: text/html\r\n\r\n<p>rich\r\n--i--\r\n--o\r\n\
+            Content-Type: application/pdf; name=a.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\naGVsbG8=\r\n--o\r\n\
+            Content-Type: message/rfc822\r\n\r\nSubject: in\r\n\r\ninner\r\n--o--\r\n";
+        let body = read(raw);
+        assert_eq!(body.text.as_deref(), Some("plain"));
+        assert_eq!(body.html.as_deref(), Some("<p>rich"));
+        let shown: Vec<_> = body
+            .attachments
+            .iter()
+            .map(|a| (a.filename.as_deref(), a.content_type.as_str(), a.content.len()))
+            .collect();
+        assert_eq!(shown, [(Some("a.pdf"), "application/pdf", 5), (None, "message/rfc822", 20)]);
+    }
+
+    #[test]
+    fn a_cut_mail_keeps_its_last_part() {
+        let raw =
+            b"Content-Type: multipart/mixed; boundary=o\n\n--o\n\nhello\n--o\nContent-Type: image/png\n\
+            Content-Transfer-Encoding: base64\n\naGVsbG8=";
+        let body = read(raw);
+        assert_eq!(body.text.as_deref(), Some("hello"));
+        assert_eq!(body.attachments.first().unwrap().content, b"hello");
+        let lone = read(b"Content-Type: multipart/mixed; boundary=o\n\n--o\n\nhello");
+        assert_eq!(lone.text.as_deref().map(str::trim), Some("hello"));
+    }
+}

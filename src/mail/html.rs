@@ -1,0 +1,318 @@
+//! HTML mail: made safe to show, and made text. Both in linear time, whatever is sent.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+
+use super::html_text;
+
+/// Nesting deeper than this is flattened. The sanitiser is quadratic in depth.
+const MAX_DEPTH: usize = 150;
+/// So much HTML is looked at, in bytes; what comes after is left out. Pictures count little, see [`MAX_TAG`].
+const MAX_SIZE: usize = 768 * 1024;
+/// A longer tag loses its attributes: only data hides there.
+const MAX_TAG: usize = 4096;
+/// The same for pictures that the mail carries in their tag.
+const MAX_IMAGE_TAG: usize = 96 * 1024;
+
+/// HTML that is safe to show: no scripts, frames, forms, styles or remote pictures. Links stay.
+pub fn clean(html: &str) -> String {
+    CLEANER.clean(&tame(html)).to_string()
+}
+
+/// What a reader of the HTML sees, as text. Cited mail is marked with `>`.
+pub fn to_text(html: &str) -> String {
+    html_text::join(&html_text::lines(html))
+}
+
+/// HTML with its structure and the marks by which mail programs name their parts, otherwise as [`clean`]: for
+/// [`html_text`], never shown.
+pub(crate) fn structure(html: &str) -> String {
+    STRUCTURE.clean(&tame(html)).to_string()
+}
+
+static CLEANER: LazyLock<ammonia::Builder<'static>> = LazyLock::new(|| {
+    let mut builder = ammonia::Builder::default();
+    builder
+        .url_schemes(HashSet::from(["http", "https", "mailto", "tel", "cid", "data"]))
+        .url_relative(ammonia::UrlRelative::Deny)
+        .link_rel(Some("noopener noreferrer nofollow"))
+        .attribute_filter(safe_attribute);
+    builder
+});
+
+static STRUCTURE: LazyLock<ammonia::Builder<'static>> = LazyLock::new(|| {
+    let mut builder = ammonia::Builder::default();
+    builder
+        .generic_attributes(HashSet::from(["class", "id", "type", "style", "data-marker"]))
+        .rm_tags(["img", "a"])
+        .link_rel(None);
+    builder
+});
+
+fn safe_attribute<'a>(element: &str, attribute: &str, value: &'a str) -> Option<Cow<'a, str>> {
+    let start: String = value.trim_start().chars().take(24).collect::<String>().to_ascii_lowercase();
+    let is_image =
+        ["data:image/png", "data:image/gif", "data:image/jpeg", "data:image/jpg", "data:image/webp"]
+            .iter()
+            .any(|kind| start.strip_prefix(kind).is_some_and(|rest| rest.starts_with([';', ','])));
+    let keep = match (element, attribute) {
+        // A picture from the net tells its sender who read the mail, when and where.
+        ("img", "src") => start.starts_with("cid:") || is_image,
+        (_, "href") => !start.starts_with("data:") && !start.starts_with("cid:"),
+        (_, "cite" | "src") => false,
+        _ => true,
+    };
+    keep.then_some(Cow::Borrowed(value))
+}
+
+/// Elements without content.
+const VOID: &[&str] = &[
+    "area", "base", "basefont", "bgsound", "br", "col", "embed", "frame", "hr", "img", "input", "keygen",
+    "link", "meta", "param", "source", "track", "wbr",
+];
+/// Elements whose content is not HTML, and not for reading.
+const RAW: &[&str] = &["script", "style", "title", "iframe", "noembed", "noframes", "textarea", "xmp"];
+
+/// Rewrites HTML so that the sanitiser has little work with it: every element closed where its parent is, no deep
+/// nesting, no comments, a bounded size. It need not be right about hostile HTML, only fast: the sanitiser parses
+/// its result again.
+fn tame(html: &str) -> String {
+    let mut tamer = Tamer { out: String::with_capacity(html.len().min(MAX_SIZE) + 1024), ..Tamer::default() };
+    let mut rest = html;
+    while let Some((text, after)) = rest.split_once('<') {
+        tamer.text(text);
+        if tamer.out.len() > MAX_SIZE {
+            rest = "";
+            break;
+        }
+        rest = tamer.tag(after);
+    }
+    tamer.text(rest);
+    while let Some(name) = tamer.open.pop() {
+        tamer.close(&name);
+    }
+    tamer.out
+}
+
+#[derive(Default)]
+struct Tamer {
+    out: String,
+    open: Vec<String>,
+    /// How many of each name are open, so that a stray end tag costs nothing.
+    counts: HashMap<String, usize>,
+    /// How many of each name were left out for their depth.
+    flattened: HashMap<String, usize>,
+}
+
+impl Tamer {
+    fn text(&mut self, text: &str) {
+        let room = (MAX_SIZE + 4096).saturating_sub(self.out.len());
+        let mut end = room.min(text.len());
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.out.push_str(text.get(..end).unwrap_or_default());
+    }
+
+    /// Takes what follows a `<`; gives what follows the tag.
+    fn tag<'a>(&mut self, after: &'a str) -> &'a str {
+        if let Some(comment) = after.strip_prefix("!--") {
+            return comment.split_once("-->").map_or("", |(_, rest)| rest);
+        }
+        if after.starts_with(['!', '?']) {
+            return after.split_once('>').map_or("", |(_, rest)| rest);
+        }
+        if let Some(end) = after.strip_prefix('/') {
+            let (tag, rest) = end.split_once('>').unwrap_or((end, ""));
+            self.end(&name_of(tag));
+            return rest;
+        }
+        if !after.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            self.out.push_str("&lt;");
+            return after;
+        }
+        let Some((tag, rest)) = cut_tag(after) else { return "" };
+        let name = name_of(tag);
+        if RAW.contains(&name.as_str()) {
+            return after_raw(rest, &name);
+        }
+        self.start(tag.trim_end_matches('/'), name);
+        rest
+    }
+
+    fn start(&mut self, tag: &str, name: String) {
+        let limit = if name == "img" { MAX_IMAGE_TAG } else { MAX_TAG };
+        let shown = if tag.len() > limit { name.as_str() } else { tag };
+        if VOID.contains(&name.as_str()) {
+            self.push_tag(shown);
+            return;
+        }
+        let implied = implied_ends(&name);
+        while self.open.last().is_some_and(|last| implied.contains(&last.as_str())) {
+            if let Some(last) = self.open.pop() {
+                self.close(&last);
+            }
+        }
+        if self.open.len() >= MAX_DEPTH {
+            *self.flattened.entry(name).or_default() += 1;
+            return;
+        }
+        self.push_tag(shown);
+        *self.counts.entry(name.clone()).or_default() += 1;
+        self.open.push(name);
+    }
+
+    fn push_tag(&mut self, tag: &str) {
+        self.out.push('<');
+        self.out.push_str(tag);
+        self.out.push('>');
+    }
+
+    fn end(&mut self, name: &str) {
+        if let Some(count) = self.flattened.get_mut(name).filter(|count| **count > 0) {
+            *count -= 1;
+            return;
+        }
+        if name == "br" || name == "p" && self.counts.get(name).copied().unwrap_or_default() == 0 {
+            self.out.push_str("<br>");
+            return;
+        }
+        if self.counts.get(name).copied().unwrap_or_default() == 0 {
+            return;
+        }
+        // A stray `</b>` must not close the table around it.
+        let is_block = BLOCK.contains(&name);
+        let barrier = self.open.iter().rev().take_while(|open| *open != name).any(|open| open == "table");
+        if barrier && !(is_block && name == "table") {
+            return;
+        }
+        while let Some(last) = self.open.pop() {
+            self.close(&last);
+            if last == name {
+                break;
+            }
+        }
+    }
+
+    fn close(&mut self, name: &str) {
+        self.out.push_str("</");
+        self.out.push_str(name);
+        self.out.push('>');
+        if let Some(count) = self.counts.get_mut(name) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
+const BLOCK: &[&str] = &["table", "div", "p", "blockquote", "ul", "ol", "li", "td", "tr", "body", "html"];
+
+/// Which open elements end by themselves where `name` begins (HTML §13.1.2.4, optional tags).
+fn implied_ends(name: &str) -> &'static [&'static str] {
+    match name {
+        "li" => &["li", "p"],
+        "dt" | "dd" => &["dt", "dd", "p"],
+        "td" | "th" => &["td", "th", "p"],
+        "tr" => &["td", "th", "tr", "p"],
+        "tbody" | "thead" | "tfoot" => &["td", "th", "tr", "tbody", "thead", "tfoot", "colgroup"],
+        "option" | "optgroup" => &["option"],
+        "p" | "div" | "table" | "ul" | "ol" | "dl" | "blockquote" | "pre" | "h1" | "h2" | "h3" | "h4"
+        | "h5" | "h6" => &["p"],
+        _ => &[],
+    }
+}
+
+fn name_of(tag: &str) -> String {
+    let end = tag.find(|c: char| c.is_whitespace() || c == '/' || c == '>').unwrap_or(tag.len());
+    tag.get(..end.min(64)).unwrap_or_default().to_ascii_lowercase()
+}
+
+/// The inside of a start tag and what follows its `>`. Quotes matter only after an equals sign, as in HTML.
+fn cut_tag(after: &str) -> Option<(&str, &str)> {
+    let mut quote = None;
+    let mut last = b' ';
+    for (at, byte) in after.bytes().enumerate() {
+        match quote {
+            Some(open) if byte == open => quote = None,
+            Some(_) => continue,
+            None if byte == b'>' => return Some((after.get(..at)?, after.get(at + 1..)?)),
+            None if (byte == b'"' || byte == b'\'') && last == b'=' => quote = Some(byte),
+            None => {}
+        }
+        if !byte.is_ascii_whitespace() {
+            last = byte;
+        }
+    }
+    None
+}
+
+/// What follows the end tag of an element whose content is no HTML.
+fn after_raw<'a>(content: &'a str, name: &str) -> &'a str {
+    let mut rest = content;
+    while let Some((_, after)) = rest.split_once("</") {
+        let is_end = after.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+        if is_end {
+            return after.split_once('>').map_or("", |(_, rest)| rest);
+        }
+        rest = after;
+    }
+    ""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dangerous_html_is_made_safe() {
+        let cases = [
+            ("<p>Hi<script>alert(1)</script>", "<p>Hi</p>"),
+            ("<a href=\"javascript:alert(1)\">x</a>", "<a rel=\"noopener noreferrer nofollow\">x</a>"),
+            ("<img src=https://t.example/p.gif alt=a>", "<img alt=\"a\">"),
+            ("<img src=\"cid:1@x\">", "<img src=\"cid:1@x\">"),
+            ("<a href=\"data:text/html,x\">x</a>", "<a rel=\"noopener noreferrer nofollow\">x</a>"),
+            ("<b onclick=x>1 < 2</b>", "<b>1 &lt; 2</b>"),
+            ("<!-- a --><i>x", "<i>x</i>"),
+            ("<style>p{}", ""),
+            ("<form action=x><input></form>", ""),
+        ];
+        for (html, want) in cases {
+            assert_eq!(clean(html), want, "{html}");
+        }
+    }
+
+    #[test]
+    fn html_becomes_text() {
+        let cases = [
+            ("<p>One</p><p>Two<br>Three</p>", "One\n\nTwo\nThree"),
+            ("a &amp; b&nbsp;&lt;c&gt; &eacute;", "a & b <c> é"),
+            ("<table><tr><td>1<td>2<tr><td>3</table>", "1 2\n3"),
+            ("<blockquote type=cite>old<div>er</div></blockquote>new", "> old\n> er\n\nnew"),
+            ("<pre>a\n  b</pre>", "a\n  b"),
+            ("<ul><li>x<li>y</ul>", "x\ny"),
+        ];
+        for (html, want) in cases {
+            assert_eq!(to_text(html), want, "{html}");
+        }
+    }
+
+    #[test]
+    fn hostile_nesting_is_flat_and_fast() {
+        let cases = [
+            "<div>".repeat(200_000),
+            "</div>".repeat(200_000),
+            "<b>".repeat(100_000) + &"<p>".repeat(100_000),
+            (0..20_000).fold(String::new(), |out, n| out + "<font size=" + &n.to_string() + ">")
+                + &"<p>x".repeat(20_000),
+            "<table><tr><td>".repeat(50_000),
+            "<a b='".repeat(50_000),
+            "<!--".repeat(50_000),
+            "<script></".repeat(50_000),
+        ];
+        for html in cases {
+            let html = format!("start{html}");
+            assert!(clean(&html).starts_with("start"));
+            assert!(to_text(&html).starts_with("start"));
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! What the mail standards mean. Pure: bytes in, values out; knows nothing of tickets, sockets or the database.
+
+pub mod address;
+pub mod base_subject;
+pub mod body;
+pub mod bounce;
+pub mod classify;
+pub mod compose;
+pub mod decode;
+pub mod fields;
+pub mod html;
+pub mod html_text;
+pub mod parse;
+pub mod reading;
+pub mod reply;
+pub mod token;

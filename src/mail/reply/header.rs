@@ -1,0 +1,500 @@
+//! Headers of mail that was copied into an answer: "From: … Sent: … To: … Subject: …", and the lines above them.
+
+use crate::mail::html_text::{Line, Mark};
+
+/// How far a header block may reach: lines that belong to no field of it are few.
+const MAX_SPAN: usize = 14;
+/// A field name is at most so long, in bytes.
+const MAX_NAME: usize = 48;
+
+/// Which field a line holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Field {
+    From,
+    Date,
+    To,
+    Subject,
+    Other,
+}
+
+const FROM: &[&str] = &[
+    "from",
+    "von",
+    "de",
+    "da",
+    "van",
+    "från",
+    "fra",
+    "lähettäjä",
+    "od",
+    "от",
+    "від",
+    "від кого",
+    "от кого",
+    "feladó",
+    "expéditeur",
+    "remitente",
+    "remetente",
+    "mittente",
+    "afzender",
+    "avsändare",
+    "afsender",
+    "odesílatel",
+    "odosielateľ",
+    "kimden",
+    "gönderen",
+    "από",
+    "发件人",
+    "寄件者",
+    "寄件人",
+    "差出人",
+    "送信者",
+    "보낸 사람",
+    "보낸사람",
+    "từ",
+    "người gửi",
+    "de la",
+    "dari",
+    "מאת",
+    "من",
+    "pošiljatelj",
+    "šalje",
+    "saatja",
+    "nuo",
+    "no",
+    "จาก",
+    "ad",
+];
+const DATE: &[&str] = &[
+    "sent",
+    "date",
+    "sent on",
+    "gesendet",
+    "gesendet am",
+    "datum",
+    "envoyé",
+    "envoyé le",
+    "date d'envoi",
+    "enviado",
+    "enviado el",
+    "enviada em",
+    "enviado em",
+    "enviada",
+    "fecha",
+    "fecha de envío",
+    "data",
+    "inviato",
+    "inviato il",
+    "data di invio",
+    "verzonden",
+    "verzonden op",
+    "skickat",
+    "sendt",
+    "dato",
+    "lähetetty",
+    "päivämäärä",
+    "päiväys",
+    "wysłano",
+    "wysłane",
+    "data wysłania",
+    "odesláno",
+    "odoslané",
+    "dátum",
+    "отправлено",
+    "дата",
+    "дата отправки",
+    "надіслано",
+    "küldve",
+    "elküldve",
+    "trimis",
+    "gönderildi",
+    "gönderme tarihi",
+    "tarih",
+    "εστάλη",
+    "ημερομηνία",
+    "στάλθηκε",
+    "发送时间",
+    "发送日期",
+    "日期",
+    "寄件日期",
+    "傳送時間",
+    "日付",
+    "送信日時",
+    "보낸 날짜",
+    "날짜",
+    "đã gửi",
+    "ngày",
+    "dikirim",
+    "tanggal",
+    "נשלח",
+    "תאריך",
+    "تاريخ الإرسال",
+    "التاريخ",
+    "poslano",
+    "saadetud",
+    "วันที่",
+    "kuupäev",
+    "time",
+];
+const TO: &[&str] = &[
+    "to",
+    "an",
+    "à",
+    "a",
+    "para",
+    "aan",
+    "till",
+    "til",
+    "vastaanottaja",
+    "do",
+    "komu",
+    "кому",
+    "címzett",
+    "către",
+    "kime",
+    "alıcı",
+    "προς",
+    "收件人",
+    "收件者",
+    "宛先",
+    "받는 사람",
+    "받는사람",
+    "đến",
+    "tới",
+    "kepada",
+    "אל",
+    "إلى",
+    "za",
+    "kellele",
+    "destinataire",
+    "destinatario",
+    "destinatário",
+    "ถึง",
+    "per",
+    "prima",
+];
+const SUBJECT: &[&str] = &[
+    "subject",
+    "betreff",
+    "objet",
+    "sujet",
+    "asunto",
+    "assunto",
+    "oggetto",
+    "onderwerp",
+    "ämne",
+    "emne",
+    "aihe",
+    "otsikko",
+    "temat",
+    "předmět",
+    "predmet",
+    "тема",
+    "tárgy",
+    "subiect",
+    "konu",
+    "θέμα",
+    "主题",
+    "主旨",
+    "件名",
+    "제목",
+    "chủ đề",
+    "subjek",
+    "perihal",
+    "נושא",
+    "الموضوع",
+    "teema",
+    "เรื่อง",
+    "assumpte",
+    "naslov",
+];
+const OTHER: &[&str] = &[
+    "cc",
+    "bcc",
+    "reply-to",
+    "reply to",
+    "antwort an",
+    "antwoord aan",
+    "répondre à",
+    "responder a",
+    "rispondi a",
+    "kopie",
+    "kopia",
+    "copie",
+    "copie à",
+    "cópia",
+    "kopi",
+    "kopio",
+    "копия",
+    "копія",
+    "másolat",
+    "抄送",
+    "副本",
+    "참조",
+    "attachments",
+    "anlagen",
+    "importance",
+    "priority",
+    "priorität",
+    "organization",
+    "message-id",
+    "sent by",
+    "on behalf of",
+    "wichtigkeit",
+    "priorité",
+    "importancia",
+    "pièces jointes",
+    "categories",
+    "resent-from",
+    "svar till",
+    "bilgi",
+];
+
+/// Words of the line that stands above a copied mail.
+const DIVIDER: &[&str] = &[
+    "original message",
+    "originalmessage",
+    "original appointment",
+    "original email",
+    "reply message",
+    "replied message",
+    "forwarded message",
+    "forwarded by",
+    "begin forwarded message",
+    "ursprüngliche nachricht",
+    "originalnachricht",
+    "original-nachricht",
+    "weitergeleitete nachricht",
+    "ursprünglicher termin",
+    "message d'origine",
+    "message original",
+    "message initial",
+    "message transféré",
+    "courriel original",
+    "mensaje original",
+    "mensaje reenviado",
+    "mensagem original",
+    "mensagem encaminhada",
+    "messaggio originale",
+    "messaggio inoltrato",
+    "oorspronkelijk bericht",
+    "origineel bericht",
+    "doorgestuurd bericht",
+    "ursprungligt meddelande",
+    "originalmeddelande",
+    "vidarebefordrat meddelande",
+    "oprindelig meddelelse",
+    "opprinnelig melding",
+    "original meddelelse",
+    "videresendt",
+    "alkuperäinen viesti",
+    "edelleenlähetetty viesti",
+    "wiadomość oryginalna",
+    "oryginalna wiadomość",
+    "przekazana wiadomość",
+    "wiadomość przekazana",
+    "původní zpráva",
+    "původní e-mail",
+    "přeposlaná zpráva",
+    "pôvodná správa",
+    "eredeti üzenet",
+    "továbbított üzenet",
+    "mesaj original",
+    "mesaj redirecționat",
+    "исходное сообщение",
+    "оригинальное сообщение",
+    "пересылаемое сообщение",
+    "пересланное сообщение",
+    "оригінальне повідомлення",
+    "переслане повідомлення",
+    "orijinal mesaj",
+    "özgün ileti",
+    "yönlendirilen ileti",
+    "iletilen mesaj",
+    "αρχικό μήνυμα",
+    "προωθημένο μήνυμα",
+    "原始邮件",
+    "原始郵件",
+    "邮件原件",
+    "转发的邮件",
+    "轉寄的郵件",
+    "回复的原邮件",
+    "元のメッセージ",
+    "転送メッセージ",
+    "원본 메시지",
+    "전달된 메시지",
+    "thư gốc",
+    "tin nhắn gốc",
+    "pesan asli",
+    "הודעה מקורית",
+    "הודעה שהועברה",
+    "الرسالة الأصلية",
+    "missatge original",
+    "izvorna poruka",
+    "originalna poruka",
+    "izvirno sporočilo",
+    "algne teade",
+    "vorherige antworten",
+    "previous replies",
+    "réponses précédentes",
+    "respuestas anteriores",
+    "respostas anteriores",
+    "risposte precedenti",
+    "vorige antwoorden",
+];
+
+/// What programs put above their own mails so that answers can be told from them.
+const WRITE_ABOVE: &[&str] = &[
+    "reply above this line",
+    "your reply above this line",
+    "write above this line",
+    "type above this line",
+    "respond above this line",
+    "reply above the line",
+    "oberhalb dieser zeile",
+    "oberhalb dieser linie",
+    "über dieser zeile",
+    "au-dessus de cette ligne",
+    "por encima de esta línea",
+    "encima de esta línea",
+    "acima desta linha",
+    "sopra questa riga",
+    "boven deze regel",
+    "boven deze lijn",
+    "ovanför denna rad",
+    "over denne linje",
+    "over denne linjen",
+    "powyżej tej linii",
+    "выше этой строки",
+    "请在此行上方回复",
+];
+
+/// A line of nothing but `-`, `_`, `=`, `*`, `~` or `#`.
+pub fn is_rule(text: &str) -> bool {
+    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    text.chars().count() >= 3
+        && text.chars().all(|c| matches!(c, '-' | '_' | '=' | '*' | '~' | '#' | '—' | '–' | '─'))
+}
+
+/// Whether the line says that a copied mail begins, or that the answer ends above it.
+pub fn is_divider(text: &str) -> bool {
+    if text.len() > 240 {
+        return false;
+    }
+    let lower = text.to_lowercase();
+    if WRITE_ABOVE.iter().any(|words| lower.contains(words)) {
+        return true;
+    }
+    let trimmed = lower.trim();
+    let bare = trimmed.trim_matches(|c: char| {
+        matches!(c, '-' | '_' | '=' | '*' | '—' | '–' | '─' | '>' | '<' | '#') || c.is_whitespace()
+    });
+    let bare = bare.trim_end_matches([':', '：']).trim_end();
+    let decorated = trimmed.starts_with(['-', '_', '=', '*', '—', '–', '─', '#'])
+        || trimmed.ends_with([':', '：', '-', '—']);
+    decorated
+        && DIVIDER.iter().any(|words| bare == *words || bare.strip_prefix(words).is_some_and(is_by_line))
+}
+
+/// "Forwarded by Ann on 2 Feb": a name and a date may follow.
+fn is_by_line(rest: &str) -> bool {
+    rest.starts_with(' ') && rest.len() < 120 && rest.chars().any(|c| c.is_ascii_digit())
+}
+
+/// Whether a header block begins with the first of these lines: fields of at least three sorts, one of them the
+/// author; two will do below a ruled line.
+pub fn is_block(lines: &[Line], after_rule: bool) -> bool {
+    let Some(first) = lines.first().and_then(|line| field(&line.text)) else { return false };
+    if first == Field::Other {
+        return false;
+    }
+    let mut seen = vec![first];
+    let mut strangers = 0;
+    for line in lines.iter().skip(1).take(MAX_SPAN) {
+        if line.mark == Mark::Cut {
+            break;
+        }
+        match field(&line.text) {
+            Some(found) => {
+                strangers = 0;
+                if !seen.contains(&found) {
+                    seen.push(found);
+                }
+            }
+            None if line.text.trim().is_empty() => {
+                // Some put a blank line between the fields; after two the mail itself has begun.
+                strangers += 1;
+            }
+            // A long value goes on in the next lines.
+            None => strangers += 1,
+        }
+        if strangers > 2 {
+            break;
+        }
+    }
+    let main = seen.iter().filter(|field| **field != Field::Other).count();
+    let has_author = seen.contains(&Field::From);
+    has_author
+        && (main >= 3
+            || main == 2
+                && (after_rule
+                    || seen.contains(&Field::Subject) && seen.contains(&Field::From) && seen.len() > 2))
+}
+
+/// The field at the start of a line: `From: x`, `*From:* x`, `Envoyé le :x`, `发件人：x`.
+fn field(text: &str) -> Option<Field> {
+    let start = text.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '*' | '_' | '>' | '|'));
+    let colon = start.char_indices().take(MAX_NAME).find(|(_, c)| matches!(c, ':' | '：'))?.0;
+    let name = start
+        .get(..colon)?
+        .trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '*' | '_'))
+        .to_lowercase();
+    let name = name.trim();
+    let sorts = [
+        (FROM, Field::From),
+        (DATE, Field::Date),
+        (TO, Field::To),
+        (SUBJECT, Field::Subject),
+        (OTHER, Field::Other),
+    ];
+    sorts.iter().find(|(names, _)| names.contains(&name)).map(|(_, field)| *field)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dividers() {
+        let cases = [
+            ("-----Original Message-----", true),
+            ("---Original Message---", true),
+            ("----- Original Message -----", true),
+            ("Begin forwarded message:", true),
+            ("---------- Forwarded message ---------", true),
+            ("----- Forwarded by Ann/Example on 02.02.2026 10:00 -----", true),
+            ("## In replies all text above this line ##", false),
+            ("--- Please reply above this line ---", true),
+            ("I lost the original message", false),
+            ("original message", false),
+            ("---", false),
+        ];
+        for (text, want) in cases {
+            assert_eq!(is_divider(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn rules() {
+        for (text, want) in [
+            ("----", true),
+            ("* * *", true),
+            ("________", true),
+            ("--", false),
+            ("- a -", false),
+            ("", false),
+        ] {
+            assert_eq!(is_rule(text), want, "{text}");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Persons: what they are called by, which role and skills they have, how they log in.
+//!
+//! Owns `persons`, `identities`, `skills`, `person_skills`, `credentials` and `signing_keys`. Knows nothing about
+//! tickets.
+
+use anyhow::{Context, bail};
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
+
+use crate::ids::{PersonId, SkillId};
+use crate::queue::{self, Tx};
+
+pub mod password;
+mod sql;
+
+/// What a person may do. Exactly one each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    User,
+    Moderator,
+    Admin,
+}
+
+impl Role {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Moderator => "moderator",
+            Self::Admin => "admin",
+        }
+    }
+
+    fn parse(text: &str) -> Self {
+        match text {
+            "admin" => Self::Admin,
+            "moderator" => Self::Moderator,
+            // The column's CHECK leaves nothing else; the role with no rights is the safe reading.
+            _ => Self::User,
+        }
+    }
+
+    pub fn is_staff(self) -> bool {
+        self != Self::User
+    }
+}
+
+/// A person as others see them.
+#[derive(Clone, Debug)]
+pub struct Person {
+    pub id: PersonId,
+    pub name: String,
+    pub role: Role,
+    pub active: bool,
+    pub email: Option<String>,
+}
+
+/// A staff member as the assignment sees one.
+#[derive(Clone, Debug)]
+pub struct StaffMember {
+    pub id: PersonId,
+    pub name: String,
+    pub role: Role,
+    pub away: bool,
+    pub cap: Option<i32>,
+    pub last_assigned_at: Option<DateTime<Utc>>,
+    /// Confirmed skills: slug and level 1 to 5.
+    pub skills: Vec<(String, i32)>,
+}
+
+/// A skill of the catalogue. The order of fields is the order in the TOML file.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Skill {
+    pub slug: String,
+    pub name: String,
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    #[serde(default)]
+    pub description: String,
+}
+
+/// The catalogue as a TOML document.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Catalogue {
+    #[serde(default)]
+    pub skill: Vec<Skill>,
+}
+
+/// A staff member to be entered.
+#[derive(Clone, Debug)]
+pub struct NewStaff {
+    pub name: String,
+    pub email: String,
+    pub role: Role,
+    pub cap: Option<i32>,
+    pub away: bool,
+    pub skills: Vec<(String, i32)>,
+}
+
+/// The person behind a mail address, made if the address is new. The address is taken in canonical form.
+pub async fn by_address(
+    tx: &mut Tx,
+    address: &str,
+    name: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<PersonId> {
+    let name = if name.trim().is_empty() { address } else { name };
+    let found = sql::find_or_insert(tx, address, name, now).await?;
+    match (found.known.or(found.entered), found.made) {
+        (Some(person), _) => Ok(person.into()),
+        // Another transaction entered the address while we did: it has committed, and the person we made is nobody.
+        (None, orphan) => {
+            if let Some(orphan) = orphan {
+                sql::delete_person(tx, orphan).await?;
+            }
+            sql::find(tx, address).await?.map(PersonId).ok_or(sqlx::Error::RowNotFound)
+        }
+    }
+}
+
+/// The person behind a mail address, if it is known.
+pub async fn find_by_address(tx: &mut Tx, address: &str) -> sqlx::Result<Option<Person>> {
+    match sql::find(tx, address).await? {
+        Some(id) => sql::person(&mut **tx, id).await,
+        None => Ok(None),
+    }
+}
+
+/// One person, as the transaction sees them.
+pub async fn person_in(tx: &mut Tx, id: PersonId) -> sqlx::Result<Option<Person>> {
+    sql::person(&mut **tx, id.0).await
+}
+
+/// One person.
+pub async fn person(db: &PgPool, id: PersonId) -> sqlx::Result<Option<Person>> {
+    sql::person(db, id.0).await
+}
+
+/// All active staff with their confirmed skills, in a stable order.
+pub async fn staff(tx: &mut Tx) -> sqlx::Result<Vec<StaffMember>> {
+    sql::staff(tx).await
+}
+
+/// Remembers when this person was last given a ticket: the tie-break.
+pub async fn note_assigned(tx: &mut Tx, person: PersonId, now: DateTime<Utc>) -> sqlx::Result<()> {
+    sql::note_assigned(tx, person.0, now).await
+}
+
+/// Locks a person until the transaction ends, so that two tickets don't fill the same free place.
+pub async fn lock(tx: &mut Tx, people: &[PersonId]) -> sqlx::Result<()> {
+    let mut ids: Vec<i64> = people.iter().map(|p| p.0).collect();
+    // One order for everybody, or two transactions wait for each other.
+    ids.sort_unstable();
+    sql::lock(tx, &ids).await
+}
+
+/// The skills of the catalogue, by slug.
+pub async fn skills(db: &PgPool) -> sqlx::Result<Vec<Skill>> {
+    sql::skills(db).await
+}
+
+/// Ids of the skills with these slugs; unknown ones are left out.
+pub async fn skill_ids(tx: &mut Tx, slugs: &[String]) -> sqlx::Result<Vec<SkillId>> {
+    Ok(sql::skill_ids(tx, slugs).await?.into_iter().map(SkillId).collect())
+}
+
+/// Adds and changes skills; never removes one. Returns how many the document holds.
+pub async fn import_skills(db: &PgPool, document: &str, now: DateTime<Utc>) -> anyhow::Result<usize> {
+    let catalogue: Catalogue =
+        toml::from_str(document).map_err(|e| anyhow::anyhow!("{}", e.to_string().trim_end()))?;
+    let mut tx = db.begin().await?;
+    for skill in &catalogue.skill {
+        let shaped =
+            skill.slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b));
+        if skill.slug.is_empty() || skill.slug.len() > 64 || !shaped || skill.slug.starts_with(['-', '_']) {
+            bail!(
+                "skill `{}`: a slug has 1 to 64 of a-z, 0-9, - and _, and starts with a letter or digit",
+                skill.slug
+            );
+        }
+        sql::upsert_skill(&mut tx, skill, now).await.with_context(|| format!("skill `{}`", skill.slug))?;
+    }
+    tx.commit().await?;
+    Ok(catalogue.skill.len())
+}
+
+/// The catalogue as TOML, in the form that [`import_skills`] takes.
+pub async fn export_skills(db: &PgPool) -> anyhow::Result<String> {
+    Ok(toml::to_string(&Catalogue { skill: skills(db).await? })?)
+}
+
+/// Enters or changes a staff member, skills included.
+pub async fn save_staff(db: &PgPool, staff: &NewStaff, now: DateTime<Utc>) -> anyhow::Result<PersonId> {
+    let mut tx = db.begin().await?;
+    let person =
+        by_address(&mut tx, &crate::mail::address::canonical(&staff.email), &staff.name, now).await?;
+    sql::set_staff(&mut tx, person.0, staff).await?;
+    let known =
+        sql::skill_ids(&mut tx, &staff.skills.iter().map(|(slug, _)| slug.clone()).collect::<Vec<_>>())
+            .await?;
+    if known.len() != staff.skills.len() {
+        bail!("{}: has a skill that is not in the catalogue", staff.name);
+    }
+    let (slugs, levels): (Vec<String>, Vec<i32>) = staff.skills.iter().cloned().unzip();
+    sql::set_skills(&mut tx, person.0, &slugs, &levels).await?;
+    // Someone may fit now whom nobody fit before.
+    queue::enqueue(&mut tx, &queue::REASSIGN, 0, now).await?;
+    tx.commit().await?;
+    Ok(person)
+}
+
+/// Sets whether a staff member takes part: the assignment leaves out who is away.
+pub async fn set_away(db: &PgPool, person: PersonId, away: bool, now: DateTime<Utc>) -> sqlx::Result<()> {
+    let mut tx = db.begin().await?;
+    sql::set_away(&mut tx, person.0, away).await?;
+    if !away {
+        queue::enqueue(&mut tx, &queue::REASSIGN, 0, now).await?;
+    }
+    tx.commit().await
+}
+
+/// Makes the person behind `email` an active admin with this password; for `ticketd admin create`.
+pub async fn create_admin(
+    db: &PgPool,
+    email: &str,
+    name: &str,
+    password: SecretString,
+    now: DateTime<Utc>,
+) -> anyhow::Result<PersonId> {
+    let address = crate::mail::address::canonical(email);
+    if !crate::mail::address::is_valid(&address) {
+        bail!("`{email}` is not a mail address");
+    }
+    password::check_strength(&password)?;
+    let hash = password::hash(password).await?;
+    let mut tx = db.begin().await?;
+    let person = by_address(&mut tx, &address, name, now).await?;
+    sql::make_admin(&mut tx, person.0, name).await?;
+    sql::set_password(&mut tx, person.0, &hash, now).await?;
+    tx.commit().await?;
+    Ok(person)
+}
+
+/// Sets a person's password.
+pub async fn set_password(
+    db: &PgPool,
+    person: PersonId,
+    password: SecretString,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let hash = password::hash(password).await?;
+    let mut tx = db.begin().await?;
+    sql::set_password(&mut tx, person.0, &hash, now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Someone who proved who they are.
+#[derive(Clone, Debug)]
+pub struct LoggedIn {
+    pub person: Person,
+    pub generation: i32,
+}
+
+/// Checks address and password. `None` for every kind of failure, after the same work: answers and timing don't
+/// tell whether an address exists.
+pub async fn log_in(db: &PgPool, email: &str, password: SecretString) -> anyhow::Result<Option<LoggedIn>> {
+    let found = sql::credential(db, &crate::mail::address::canonical(email)).await?;
+    let hash = found.as_ref().map(|c| c.password_hash.clone());
+    let matches = password::verify(password, hash).await?;
+    let Some(found) = found.filter(|_| matches) else { return Ok(None) };
+    Ok(current(db, PersonId(found.person_id), found.generation).await?)
+}
+
+/// The person of a token, if it was not revoked since and the person is still active.
+pub async fn current(db: &PgPool, id: PersonId, generation: i32) -> sqlx::Result<Option<LoggedIn>> {
+    let Some(person) = sql::person(db, id.0).await? else { return Ok(None) };
+    let now_valid = sql::generation(db, id.0).await? == Some(generation);
+    Ok((person.active && now_valid).then_some(LoggedIn { person, generation }))
+}
+
+/// The signing keys kept in the database, newest first; the first one is made when there is none.
+pub async fn signing_keys(db: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Vec<Vec<u8>>> {
+    let keys = sql::signing_keys(db).await?;
+    if !keys.is_empty() {
+        return Ok(keys);
+    }
+    let fresh: [u8; 32] = rand::random();
+    sql::insert_first_signing_key(db, &fresh, now).await?;
+    sql::signing_keys(db).await
+}

@@ -1,0 +1,87 @@
+//! Passwords: argon2id, off the async threads, a bounded number at a time.
+
+use std::sync::OnceLock;
+
+use anyhow::{Context, anyhow, bail};
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
+
+/// Hashing takes 19 MiB and all of a core: no more at once than this, whoever asks.
+static AT_ONCE: Semaphore = Semaphore::const_new(2);
+
+/// OWASP's first recommendation for argon2id: 19 MiB, 2 passes, 1 lane
+/// (Password Storage Cheat Sheet, "Argon2id").
+fn argon2() -> anyhow::Result<Argon2<'static>> {
+    let params = Params::new(19 * 1024, 2, 1, None).map_err(|e| anyhow!("argon2 parameters: {e}"))?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+/// Refuses what can be guessed at once (NIST SP 800-63B §5.1.1.2 asks for length, not for kinds of characters).
+pub fn check_strength(password: &SecretString) -> anyhow::Result<()> {
+    let length = password.expose_secret().chars().count();
+    if length < 10 {
+        bail!("the password has {length} characters: take at least 10");
+    }
+    if length > 512 {
+        bail!("the password has more than 512 characters");
+    }
+    Ok(())
+}
+
+/// Hashes with a fresh salt, as a PHC string.
+pub async fn hash(password: SecretString) -> anyhow::Result<String> {
+    let _turn = AT_ONCE.acquire().await?;
+    tokio::task::spawn_blocking(move || hash_now(&password)).await.context("the hashing thread died")?
+}
+
+fn hash_now(password: &SecretString) -> anyhow::Result<String> {
+    let hash = argon2()?.hash_password(password.expose_secret().as_bytes());
+    Ok(hash.map_err(|e| anyhow!("cannot hash the password: {e}"))?.to_string())
+}
+
+/// Compares with `hash`; where there is none, with one that nothing matches, at the same cost.
+pub async fn verify(password: SecretString, hash: Option<String>) -> anyhow::Result<bool> {
+    static NOBODY: OnceLock<String> = OnceLock::new();
+    let _turn = AT_ONCE.acquire().await?;
+    tokio::task::spawn_blocking(move || {
+        let known = hash.is_some();
+        let hash = match hash {
+            Some(hash) => hash,
+            None => match NOBODY.get() {
+                Some(hash) => hash.clone(),
+                None => {
+                    let fresh = hash_now(&SecretString::from("nobody has this password"))?;
+                    NOBODY.get_or_init(|| fresh).clone()
+                }
+            },
+        };
+        let parsed =
+            PasswordHash::new(&hash).map_err(|e| anyhow!("a stored password hash cannot be read: {e}"))?;
+        let matches = argon2()?.verify_password(password.expose_secret().as_bytes(), &parsed).is_ok();
+        Ok(matches && known)
+    })
+    .await
+    .context("the hashing thread died")?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_matches_its_own_hash_only() {
+        let hash = hash("correct horse".into()).await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert!(verify("correct horse".into(), Some(hash.clone())).await.unwrap());
+        assert!(!verify("correct hors".into(), Some(hash)).await.unwrap());
+        assert!(!verify("nobody has this password".into(), None).await.unwrap());
+    }
+
+    #[test]
+    fn short_passwords_are_refused() {
+        assert!(check_strength(&"123456789".into()).is_err());
+        assert!(check_strength(&"1234567890".into()).is_ok());
+    }
+}

@@ -1,0 +1,168 @@
+//! The statements of the queue.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+
+use super::{Job, Tx};
+use crate::ids::JobId;
+
+/// Inserts unstarted jobs; where one waits already, it keeps the earlier time.
+pub(super) async fn insert(
+    tx: &mut Tx,
+    kinds: &[String],
+    subjects: &[i64],
+    times: &[DateTime<Utc>],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO jobs (kind, subject, run_at, created_at)
+         SELECT kind, subject, run_at, $4
+         FROM unnest($1::TEXT[], $2::BIGINT[], $3::TIMESTAMPTZ[]) WITH ORDINALITY AS j (kind, subject, run_at, n)
+         ORDER BY n
+         ON CONFLICT (kind, subject) WHERE attempt = 0 AND failed_at IS NULL
+         DO UPDATE SET run_at = LEAST(jobs.run_at, excluded.run_at)",
+        kinds,
+        subjects,
+        times,
+        now
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn notify(db: &PgPool, channel: &str) -> sqlx::Result<()> {
+    sqlx::query!("SELECT pg_notify($1, '')", channel).execute(db).await?;
+    Ok(())
+}
+
+/// MATERIALIZED: the planner must not run the locking sub-select more than once.
+pub(super) async fn claim(
+    db: &PgPool,
+    kinds: &[String],
+    leases: &[f64],
+    now: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<Job>> {
+    sqlx::query_as!(
+        Job,
+        r#"WITH due AS MATERIALIZED (
+             SELECT id FROM jobs
+             WHERE failed_at IS NULL AND run_at <= $3 AND kind = ANY ($1)
+             ORDER BY run_at, id LIMIT $4 FOR UPDATE SKIP LOCKED
+           )
+           UPDATE jobs SET attempt = attempt + 1, run_at = $3 + make_interval(secs => l.lease)
+           FROM due, unnest($1::TEXT[], $2::DOUBLE PRECISION[]) AS l (kind, lease)
+           WHERE jobs.id = due.id AND l.kind = jobs.kind
+           RETURNING jobs.id AS "id: JobId", jobs.kind, subject, attempt, run_at, created_at, last_error, failed_at"#,
+        kinds,
+        leases,
+        now,
+        limit
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub(super) async fn finish(tx: &mut Tx, id: JobId, attempt: i32) -> sqlx::Result<u64> {
+    let result =
+        sqlx::query!("DELETE FROM jobs WHERE id = $1 AND attempt = $2 AND failed_at IS NULL", id.0, attempt)
+            .execute(&mut **tx)
+            .await?;
+    Ok(result.rows_affected())
+}
+
+pub(super) async fn postpone(
+    db: &PgPool,
+    id: JobId,
+    attempt: i32,
+    run_at: DateTime<Utc>,
+    error: &str,
+) -> sqlx::Result<u64> {
+    let result = sqlx::query!(
+        "UPDATE jobs SET run_at = $3, last_error = $4 WHERE id = $1 AND attempt = $2 AND failed_at IS NULL",
+        id.0,
+        attempt,
+        run_at,
+        error
+    )
+    .execute(db)
+    .await?;
+    Ok(result.rows_affected())
+}
+
+pub(super) async fn bury(
+    db: &PgPool,
+    id: JobId,
+    attempt: i32,
+    now: DateTime<Utc>,
+    error: &str,
+) -> sqlx::Result<u64> {
+    let result = sqlx::query!(
+        "UPDATE jobs SET failed_at = $3, last_error = $4 WHERE id = $1 AND attempt = $2 AND failed_at IS NULL",
+        id.0,
+        attempt,
+        now,
+        error
+    )
+    .execute(db)
+    .await?;
+    Ok(result.rows_affected())
+}
+
+pub(super) async fn list(db: &PgPool, failed_only: bool, limit: i64) -> sqlx::Result<Vec<Job>> {
+    sqlx::query_as!(
+        Job,
+        r#"SELECT id AS "id: JobId", kind, subject, attempt, run_at, created_at, last_error, failed_at
+           FROM jobs WHERE NOT $1 OR failed_at IS NOT NULL ORDER BY id LIMIT $2"#,
+        failed_only,
+        limit
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Replaces the dead job by a fresh one, which a waiting twin absorbs.
+pub(super) async fn revive(tx: &mut Tx, id: JobId, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let dead = sqlx::query!(
+        "DELETE FROM jobs WHERE id = $1 AND failed_at IS NOT NULL RETURNING kind, subject",
+        id.0
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    let Some(dead) = dead else { return Ok(false) };
+    insert(tx, &[dead.kind], &[dead.subject], &[now], now).await?;
+    Ok(true)
+}
+
+pub(super) async fn delete(tx: &mut Tx, id: JobId) -> sqlx::Result<Option<Job>> {
+    sqlx::query_as!(
+        Job,
+        r#"DELETE FROM jobs WHERE id = $1
+           RETURNING id AS "id: JobId", kind, subject, attempt, run_at, created_at, last_error, failed_at"#,
+        id.0
+    )
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+pub(super) struct Count {
+    pub(super) kind: String,
+    pub(super) dead: bool,
+    pub(super) jobs: i64,
+    pub(super) oldest: Option<DateTime<Utc>>,
+}
+
+pub(super) async fn count(db: &PgPool) -> sqlx::Result<Vec<Count>> {
+    sqlx::query_as!(
+        Count,
+        r#"SELECT kind, failed_at IS NOT NULL AS "dead!", count(*) AS "jobs!", min(run_at) AS oldest
+           FROM jobs GROUP BY 1, 2 ORDER BY 1, 2"#
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub(super) async fn next_due(db: &PgPool) -> sqlx::Result<Option<DateTime<Utc>>> {
+    sqlx::query_scalar!("SELECT min(run_at) FROM jobs WHERE failed_at IS NULL").fetch_one(db).await
+}

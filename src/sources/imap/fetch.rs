@@ -1,0 +1,387 @@
+//! Which mails there are to read, in which portions, and getting them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_imap::imap_proto::{AttributeValue, Response};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+
+use super::connection::{ANSWER, Connection, ImapError, silent};
+use crate::ingest::Fetched;
+
+/// Most mails in one portion: one command, one transaction.
+const MOST_MAILS: usize = 100;
+/// Most bytes in one portion, of mails that are not bigger than that themselves.
+const MOST_BYTES: u64 = 16 * 1024 * 1024;
+/// The slowest line that is still worth waiting for.
+const BYTES_PER_SECOND: u64 = 16 * 1024;
+/// A mail that failed this often by itself is given up. One answer that makes no sense counts [`NONSENSE`].
+const STRIKES: u32 = 5;
+const NONSENSE: u32 = 3;
+/// Longest line in an answer that is read by hand.
+const LONGEST_LINE: u64 = 64 * 1024;
+
+/// A mail that waits in the folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) uid: u32,
+    pub(super) size: u32,
+}
+
+/// How a portion is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// Whole.
+    Whole,
+    /// One mail, its first bytes only.
+    Start,
+    /// One mail, past the parser that failed on it.
+    ByHand,
+    /// One mail, not at all: it failed too often.
+    Never,
+}
+
+/// Mails that are fetched and committed together. All that the folder lists between its ends is in it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Portion {
+    uids: Vec<u32>,
+    bytes: u64,
+    how: How,
+}
+
+impl Portion {
+    /// The highest UID: what the cursor becomes.
+    pub(super) fn last(&self) -> u32 {
+        self.uids.last().copied().unwrap_or_default()
+    }
+
+    /// Whether there is nothing to narrow down.
+    pub(super) fn is_single(&self) -> bool {
+        self.uids.len() <= 1
+    }
+}
+
+/// What a portion gave.
+#[derive(Debug, Default)]
+pub(super) struct Haul {
+    pub(super) mails: Vec<Fetched>,
+    /// A mail that can't be read, and why.
+    pub(super) unreadable: Option<(u32, String)>,
+    pub(super) last: u32,
+}
+
+/// Mails that made trouble, so that one of them can't stop the others. Outlives the connection.
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
+    /// Mails up to this UID are fetched one by one.
+    alone_until: u32,
+    strikes: BTreeMap<u32, Strikes>,
+}
+
+#[derive(Debug, Default)]
+struct Strikes {
+    count: u32,
+    nonsense: bool,
+    reason: String,
+}
+
+impl Suspects {
+    /// Remembers that fetching this portion failed.
+    pub(super) fn note(&mut self, portion: &Portion, error: &ImapError) {
+        let nonsense = match error {
+            ImapError::Unparsable => true,
+            ImapError::Refused(_) | ImapError::Withheld | ImapError::Lost(_) => false,
+            ImapError::Unreachable(_)
+            | ImapError::LoginRefused(_)
+            | ImapError::NoIdle
+            | ImapError::Storage(_) => return,
+        };
+        if portion.is_single() {
+            let strikes = self.strikes.entry(portion.last()).or_default();
+            strikes.count += if nonsense { NONSENSE } else { 1 };
+            strikes.nonsense |= nonsense;
+            strikes.reason = error.to_string();
+        } else {
+            self.alone_until = portion.last();
+        }
+    }
+
+    /// Forgets mails up to `last_uid`: they are dealt with.
+    pub(super) fn settle(&mut self, last_uid: u32) {
+        self.strikes.retain(|uid, _| *uid > last_uid);
+    }
+
+    fn is_suspect(&self, uid: u32) -> bool {
+        uid <= self.alone_until || self.strikes.contains_key(&uid)
+    }
+
+    fn how(&self, mail: Listed, max_bytes: usize) -> How {
+        match self.strikes.get(&mail.uid) {
+            Some(strikes) if strikes.count >= STRIKES => How::Never,
+            Some(strikes) if strikes.nonsense => How::ByHand,
+            _ if mail.size as usize > max_bytes => How::Start,
+            _ => How::Whole,
+        }
+    }
+
+    fn reason(&self, uid: u32) -> String {
+        self.strikes.get(&uid).map(|strikes| strikes.reason.clone()).unwrap_or_default()
+    }
+}
+
+/// The mails after UID `after`, ascending.
+pub(super) async fn list(connection: &mut Connection, after: u32) -> Result<Vec<Listed>, ImapError> {
+    let Some(first) = after.checked_add(1) else { return Ok(Vec::new()) };
+    let mut listed = Vec::new();
+    let command = format!("UID FETCH {first}:* (UID RFC822.SIZE)");
+    connection
+        .command(&command, ANSWER * 4, |response| {
+            let Response::Fetch(_, attributes) = response else { return };
+            let size = attributes.iter().find_map(|attribute| match attribute {
+                AttributeValue::Rfc822Size(size) => Some(*size),
+                _ => None,
+            });
+            listed.extend(uid(attributes).zip(size).map(|(uid, size)| Listed { uid, size }));
+        })
+        .await?;
+    // `*` is the last mail, so `7:*` names mail 6 where there is no later one (RFC 3501 §6.4.8).
+    listed.retain(|mail| mail.uid > after);
+    listed.sort_unstable_by_key(|mail| mail.uid);
+    listed.dedup_by_key(|mail| mail.uid);
+    Ok(listed)
+}
+
+/// Cuts the list into portions, bounded by count and by bytes.
+pub(super) fn portions(listed: &[Listed], max_bytes: usize, suspects: &Suspects) -> Vec<Portion> {
+    let mut portions: Vec<Portion> = Vec::new();
+    let mut open = false;
+    for mail in listed {
+        let how = suspects.how(*mail, max_bytes);
+        let bytes = match how {
+            How::Whole => u64::from(mail.size),
+            How::Start | How::ByHand => u64::from(mail.size).min(max_bytes as u64),
+            How::Never => 0,
+        };
+        let alone = how != How::Whole || suspects.is_suspect(mail.uid);
+        match portions.last_mut() {
+            Some(portion)
+                if open
+                    && !alone
+                    && portion.uids.len() < MOST_MAILS
+                    && portion.bytes + bytes <= MOST_BYTES =>
+            {
+                portion.uids.push(mail.uid);
+                portion.bytes += bytes;
+            }
+            _ => portions.push(Portion { uids: vec![mail.uid], bytes, how }),
+        }
+        open = !alone;
+    }
+    portions
+}
+
+/// Fetches a portion. A mail that vanished from the folder meanwhile is left out.
+pub(super) async fn fetch(
+    connection: &mut Connection,
+    portion: &Portion,
+    max_bytes: usize,
+    suspects: &Suspects,
+) -> Result<Haul, ImapError> {
+    let last = portion.last();
+    let patience = ANSWER * 2 + Duration::from_secs(portion.bytes / BYTES_PER_SECOND);
+    let body = match portion.how {
+        How::Never => {
+            let reason = suspects.reason(last);
+            return Ok(Haul { unreadable: Some((last, reason)), last, mails: Vec::new() });
+        }
+        How::ByHand => {
+            let read = tokio::time::timeout(patience, read_by_hand(connection, last, max_bytes)).await;
+            let raw = read.map_err(|_elapsed| silent(patience))??;
+            if raw.is_none() && still_there(connection, &[last]).await? {
+                return Err(ImapError::Withheld);
+            }
+            let mails = raw.map(|raw| Fetched { uid: last, raw }).into_iter().collect();
+            return Ok(Haul { mails, unreadable: None, last });
+        }
+        How::Start => {
+            tracing::warn!(
+                uid = last,
+                "a mail is larger than mail.max_message_bytes; only its start is kept"
+            );
+            format!("BODY.PEEK[]<0.{max_bytes}>")
+        }
+        How::Whole => "BODY.PEEK[]".to_owned(),
+    };
+    let first = portion.uids.first().copied().unwrap_or(last);
+    let mut found: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
+    connection
+        .command(&format!("UID FETCH {first}:{last} (UID {body})"), patience, |response| {
+            let Response::Fetch(_, attributes) = response else { return };
+            let raw = attributes.iter().find_map(|attribute| match attribute {
+                AttributeValue::BodySection { section: None, data: Some(data), .. } => Some(data.to_vec()),
+                _ => None,
+            });
+            found.extend(uid(attributes).zip(raw));
+        })
+        .await?;
+    let missing: Vec<u32> = portion.uids.iter().copied().filter(|uid| !found.contains_key(uid)).collect();
+    if !missing.is_empty() && still_there(connection, &missing).await? {
+        return Err(ImapError::Withheld);
+    }
+    let mails = found.into_iter().map(|(uid, raw)| Fetched { uid, raw }).collect();
+    Ok(Haul { mails, unreadable: None, last })
+}
+
+/// Whether any of these mails is still in the folder.
+async fn still_there(connection: &mut Connection, uids: &[u32]) -> Result<bool, ImapError> {
+    // Until the next command that may say EXPUNGE, the server pretends that they are.
+    connection.command("NOOP", ANSWER, |_| {}).await?;
+    let mut there = false;
+    let command = format!("UID FETCH {} (UID)", uid_set(uids));
+    connection
+        .command(&command, ANSWER, |response| {
+            let Response::Fetch(_, attributes) = response else { return };
+            there |= uid(attributes).is_some_and(|uid| uids.contains(&uid));
+        })
+        .await?;
+    Ok(there)
+}
+
+fn uid(attributes: &[AttributeValue<'_>]) -> Option<u32> {
+    attributes.iter().find_map(|attribute| match attribute {
+        AttributeValue::Uid(uid) => Some(*uid),
+        _ => None,
+    })
+}
+
+/// Fetches one mail without async-imap's parser, which stumbles over what some servers send along with it: all that
+/// is understood here is the literal that holds the mail, and the line that ends the answer. `None`: no such mail.
+async fn read_by_hand(
+    connection: &mut Connection,
+    uid: u32,
+    max_bytes: usize,
+) -> Result<Option<Vec<u8>>, ImapError> {
+    let broken = |error: std::io::Error| ImapError::Lost(format!("the connection broke: {error}"));
+    let wire = connection.wire();
+    let tag = format!("HAND{uid}");
+    let command = format!("{tag} UID FETCH {uid} (BODY.PEEK[]<0.{max_bytes}>)\r\n");
+    wire.write_all(command.as_bytes()).await.map_err(broken)?;
+    wire.flush().await.map_err(broken)?;
+    let mut raw = None;
+    loop {
+        let mut line = Vec::new();
+        (&mut *wire).take(LONGEST_LINE).read_until(b'\n', &mut line).await.map_err(broken)?;
+        if !line.ends_with(b"\n") {
+            return Err(ImapError::Unparsable);
+        }
+        let line = String::from_utf8_lossy(&line);
+        let line = line.trim_end();
+        if let Some(outcome) = line.strip_prefix(&tag) {
+            return match outcome.trim_start().get(..2) {
+                Some(status) if status.eq_ignore_ascii_case("OK") => Ok(raw),
+                _ => Err(ImapError::Refused("the server does not give the mail".to_owned())),
+            };
+        }
+        if let Some(length) = literal(line) {
+            if length > max_bytes {
+                return Err(ImapError::Unparsable);
+            }
+            let mut bytes = vec![0; length];
+            wire.read_exact(&mut bytes).await.map_err(broken)?;
+            if line.to_ascii_uppercase().contains(" FETCH ") && line.to_ascii_uppercase().contains("BODY[]") {
+                raw = Some(bytes);
+            }
+        }
+    }
+}
+
+/// The length of the literal that a line announces: `… {42}`, `… {42+}` or `… ~{42}` (RFC 3501 §4.3, RFC 7888).
+fn literal(line: &str) -> Option<usize> {
+    let (_, number) = line.strip_suffix('}')?.rsplit_once('{')?;
+    number.trim_end_matches('+').parse().ok()
+}
+
+/// UIDs as a sequence set, runs as ranges: `1:3,7`.
+pub(super) fn uid_set(uids: &[u32]) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for uid in uids {
+        match runs.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(*uid) => *last = *uid,
+            _ => runs.push((*uid, *uid)),
+        }
+    }
+    let written = runs
+        .iter()
+        .map(|(first, last)| if first == last { first.to_string() } else { format!("{first}:{last}") });
+    written.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mails(sizes: &[u32]) -> Vec<Listed> {
+        sizes.iter().zip(1..).map(|(size, uid)| Listed { uid, size: *size }).collect()
+    }
+
+    fn cut(listed: &[Listed], suspects: &Suspects) -> Vec<(Vec<u32>, How)> {
+        portions(listed, 1000, suspects).into_iter().map(|portion| (portion.uids, portion.how)).collect()
+    }
+
+    #[test]
+    fn portions_are_bounded_by_count_and_bytes() {
+        let counted = portions(&mails(&[10; 250]), 1000, &Suspects::default());
+        assert_eq!(counted.iter().map(|portion| portion.uids.len()).collect::<Vec<_>>(), [100, 100, 50]);
+        let third = u32::try_from(MOST_BYTES / 3).unwrap();
+        let weighed = portions(&mails(&[third; 7]), usize::MAX, &Suspects::default());
+        assert_eq!(weighed.iter().map(|portion| portion.uids.len()).collect::<Vec<_>>(), [3, 3, 1]);
+        assert_eq!(cut(&[], &Suspects::default()), []);
+    }
+
+    #[test]
+    fn a_mail_that_is_too_large_is_cut_and_comes_alone() {
+        let listed = mails(&[10, 2000, 10, 10]);
+        let expected = [(vec![1], How::Whole), (vec![2], How::Start), (vec![3, 4], How::Whole)];
+        assert_eq!(cut(&listed, &Suspects::default()), expected);
+    }
+
+    #[test]
+    fn trouble_narrows_down_to_one_mail_and_then_passes_it_by() {
+        let listed = mails(&[10; 4]);
+        let mut suspects = Suspects::default();
+        let all = portions(&listed, 1000, &suspects);
+        suspects.note(&all[0], &ImapError::Unparsable);
+        assert_eq!(cut(&listed, &suspects).len(), 4);
+        let third = Portion { uids: vec![3], bytes: 10, how: How::Whole };
+        suspects.note(&third, &ImapError::Unparsable);
+        assert_eq!(cut(&listed, &suspects)[2], (vec![3], How::ByHand));
+        suspects.note(&third, &ImapError::Lost("gone".to_owned()));
+        assert_eq!(cut(&listed, &suspects)[2], (vec![3], How::ByHand));
+        suspects.note(&third, &ImapError::Storage(anyhow::anyhow!("ours")));
+        suspects.note(&third, &ImapError::Withheld);
+        assert_eq!(cut(&listed, &suspects)[2], (vec![3], How::Never));
+        suspects.settle(3);
+        assert_eq!(cut(&listed, &suspects)[2], (vec![3], How::Whole));
+    }
+
+    #[test]
+    fn uids_are_written_as_ranges() {
+        for (uids, set) in
+            [(&[1, 2, 3, 7][..], "1:3,7"), (&[5], "5"), (&[1, 3, 4, u32::MAX], "1,3:4,4294967295")]
+        {
+            assert_eq!(uid_set(uids), set);
+        }
+    }
+
+    #[test]
+    fn literals_are_found_at_the_end_of_a_line() {
+        for (line, length) in [
+            ("* 1 FETCH (BODY[]<0> {42}", Some(42)),
+            ("* 1 FETCH (BODY[] {7+}", Some(7)),
+            ("* 1 FETCH (BODY[] NIL)", None),
+            ("* OK {nothing}", None),
+        ] {
+            assert_eq!(literal(line), length);
+        }
+    }
+}

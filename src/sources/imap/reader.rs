@@ -1,0 +1,317 @@
+//! Reading one mailbox for as long as the process lives.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use super::after;
+use super::connection::{ANSWER, Connection, ImapError, ImapSettings, Opened};
+use super::fetch::{self, Haul, Suspects};
+use crate::clock::Clock;
+use crate::config::{After, Start};
+use crate::ingest;
+use crate::sources::lock::ReaderLock;
+
+/// One mailbox and all that reading it takes.
+#[derive(Debug)]
+pub struct Reader {
+    /// Its name in the configuration.
+    pub mailbox: String,
+    pub settings: ImapSettings,
+    /// What is done to a mail on the server once it is in the ledger.
+    pub after: After,
+    /// What is taken in where the mailbox was never read before.
+    pub start: Start,
+    /// Of a larger mail only this much is read.
+    pub max_message_bytes: usize,
+    pub db: PgPool,
+    pub clock: Clock,
+    pub pace: Pace,
+    /// What was learned while reading; starts as the default.
+    pub progress: Progress,
+}
+
+/// How often things are done.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// How long one IDLE lasts. Servers and NAT gateways drop connections that are idle for longer.
+    pub renew: Duration,
+    /// How often a server without IDLE is asked for mail.
+    pub poll: Duration,
+    /// The pause after the first failure; it doubles with each.
+    pub first_pause: Duration,
+    pub longest_pause: Duration,
+    /// The shortest pause after a refused login: more of them would lock the account.
+    pub refused_pause: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            renew: Duration::from_mins(5),
+            poll: Duration::from_mins(1),
+            first_pause: Duration::from_secs(1),
+            longest_pause: Duration::from_mins(5),
+            refused_pause: Duration::from_mins(1),
+        }
+    }
+}
+
+/// What a reader knows beyond one connection.
+#[derive(Debug, Default)]
+pub struct Progress {
+    suspects: Suspects,
+    uidvalidity: u32,
+    failures: u32,
+}
+
+/// Reads until `shutdown`. Whatever happens is repaired by trying again, later each time.
+pub async fn run(mut reader: Reader, shutdown: CancellationToken) {
+    // Dropping it in the middle is safe: what is not committed is read again.
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => {}
+        () = read_for_ever(&mut reader) => {}
+    }
+}
+
+/// One pass: connects, reads what is new, does the after-actions, logs out. Returns how many mails were new.
+///
+/// Takes no [`ReaderLock`]: the caller knows that nobody else reads.
+pub async fn sync_once(reader: &mut Reader) -> anyhow::Result<usize> {
+    let mut connection = Connection::open(&reader.mailbox, &reader.settings).await?;
+    let opened = open_folder(&mut connection, reader).await?;
+    let count = sync(&mut connection, reader, opened, None).await?;
+    connection.close().await;
+    Ok(count)
+}
+
+async fn read_for_ever(reader: &mut Reader) {
+    loop {
+        let Err(error) = read_until_it_breaks(reader).await;
+        reader.progress.failures = reader.progress.failures.saturating_add(1);
+        let pause = pause(&reader.pace, reader.progress.failures, &error, rand::random_range(0.5..=1.0));
+        let (mailbox, pause_s) = (reader.mailbox.as_str(), pause.as_secs_f32());
+        tracing::warn!(
+            mailbox,
+            pause_s,
+            "mailbox {mailbox} can't be read, next try in {pause_s:.0} s: {error:#}"
+        );
+        note_health(reader, Some(&format!("{error:#}"))).await;
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// The pause before the next try; `jitter` (0.5 to 1) keeps many readers from coming back at once.
+fn pause(pace: &Pace, failures: u32, error: &ImapError, jitter: f32) -> Duration {
+    let doubled = pace.first_pause.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
+    let capped = doubled.min(pace.longest_pause);
+    match error {
+        ImapError::LoginRefused(_) => capped.max(pace.refused_pause),
+        _ => capped.mul_f32(jitter),
+    }
+}
+
+/// One connection's life. Other processes may read while this one can't.
+async fn read_until_it_breaks(reader: &mut Reader) -> Result<Infallible, ImapError> {
+    let mut lock = ReaderLock::acquire(&reader.db, &format!("imap:{}", reader.mailbox)).await?;
+    let mut connection = Connection::open(&reader.mailbox, &reader.settings).await?;
+    let opened = open_folder(&mut connection, reader).await?;
+    loop {
+        let count = sync(&mut connection, reader, opened, Some(&mut lock)).await?;
+        reader.progress.failures = 0;
+        tracing::debug!(mailbox = reader.mailbox, count, "mailbox read");
+        if !connection.news {
+            wait_for_news(&mut connection, &reader.pace).await?;
+        }
+    }
+}
+
+async fn wait_for_news(connection: &mut Connection, pace: &Pace) -> Result<(), ImapError> {
+    if connection.abilities.idle {
+        match connection.idle(pace.renew).await {
+            // It said that it can, and can't.
+            Err(ImapError::NoIdle) => connection.abilities.idle = false,
+            idled => return idled,
+        }
+    }
+    tokio::time::sleep(pace.poll).await;
+    connection.command("NOOP", ANSWER, |_| {}).await
+}
+
+async fn open_folder(connection: &mut Connection, reader: &mut Reader) -> Result<Opened, ImapError> {
+    let read_only = reader.after == After::Keep;
+    let opened = connection.select(&reader.settings.folder, read_only).await?;
+    if reader.progress.uidvalidity != opened.uidvalidity {
+        reader.progress.uidvalidity = opened.uidvalidity;
+        reader.progress.suspects = Suspects::default();
+    }
+    Ok(opened)
+}
+
+/// One full pass over an open folder: reads every mail after the cursor, then does the after-actions. Returns how
+/// many mails came in.
+async fn sync(
+    connection: &mut Connection,
+    reader: &mut Reader,
+    opened: Opened,
+    mut lock: Option<&mut ReaderLock>,
+) -> Result<usize, ImapError> {
+    let mut count = 0;
+    // Each further round fetches with narrower portions: the server refused a wider one.
+    while let Narrowed::Yes = read_new(connection, reader, opened, lock.as_deref_mut(), &mut count).await? {}
+    check(lock).await?;
+    let health = act_on_committed(connection, reader, opened.uidvalidity).await?;
+    note_health(reader, health.as_deref()).await;
+    Ok(count)
+}
+
+/// Whether a portion has to be fetched again, mail by mail.
+enum Narrowed {
+    Yes,
+    No,
+}
+
+/// Reads every mail after the cursor. The next portion is fetched while the one before is committed.
+async fn read_new(
+    connection: &mut Connection,
+    reader: &mut Reader,
+    opened: Opened,
+    mut lock: Option<&mut ReaderLock>,
+    count: &mut usize,
+) -> Result<Narrowed, ImapError> {
+    // Before the cursor is read: what is announced from here on is seen by the next pass at the latest.
+    connection.news = false;
+    let max_bytes = reader.max_message_bytes;
+    let Some(after) = begin(connection, reader, opened).await? else { return Ok(Narrowed::No) };
+    let listed = fetch::list(connection, after).await?;
+    let mut suspects = std::mem::take(&mut reader.progress.suspects);
+    let mut fetched: Option<Haul> = None;
+    let mut outcome = Ok(Narrowed::No);
+    for portion in fetch::portions(&listed, max_bytes, &suspects) {
+        let committing = commit(reader, opened.uidvalidity, fetched.take(), lock.as_deref_mut());
+        let (next, committed) =
+            tokio::join!(fetch::fetch(connection, &portion, max_bytes, &suspects), committing);
+        outcome = match (next, committed) {
+            (Ok(haul), Ok(new)) => {
+                *count += new;
+                fetched = Some(haul);
+                continue;
+            }
+            (_, Err(error)) => Err(error),
+            (Err(error), Ok(new)) => {
+                *count += new;
+                suspects.note(&portion, &error);
+                match error {
+                    ImapError::Refused(_) | ImapError::Withheld if !portion.is_single() => Ok(Narrowed::Yes),
+                    other => Err(other),
+                }
+            }
+        };
+        break;
+    }
+    let last = fetched.as_ref().map(|haul| haul.last);
+    reader.progress.suspects = suspects;
+    *count += commit(reader, opened.uidvalidity, fetched, lock).await?;
+    reader.progress.suspects.settle(last.unwrap_or(after));
+    outcome
+}
+
+/// The UID to read after. `None`: this was the first look at a mailbox of which only new mail is wanted.
+async fn begin(
+    connection: &mut Connection,
+    reader: &Reader,
+    opened: Opened,
+) -> Result<Option<u32>, ImapError> {
+    match ingest::cursor(&reader.db, &reader.mailbox).await? {
+        Some(cursor) if cursor.uidvalidity == opened.uidvalidity => Ok(Some(cursor.last_uid)),
+        Some(_) => {
+            let mailbox = reader.mailbox.as_str();
+            tracing::info!(mailbox, "mailbox {mailbox} has a new UIDVALIDITY: all its mails are read again");
+            Ok(Some(0))
+        }
+        None if reader.start == Start::All => Ok(Some(0)),
+        None => {
+            let last_uid = match opened.uidnext {
+                Some(next) => next.saturating_sub(1),
+                None => fetch::list(connection, 0).await?.last().map_or(0, |mail| mail.uid),
+            };
+            ingest::begin_after(&reader.db, &reader.clock, &reader.mailbox, opened.uidvalidity, last_uid)
+                .await?;
+            Ok(None)
+        }
+    }
+}
+
+/// Puts a portion into the ledger, and the cursor behind it. Returns the number of mails.
+async fn commit(
+    reader: &Reader,
+    uidvalidity: u32,
+    haul: Option<Haul>,
+    lock: Option<&mut ReaderLock>,
+) -> Result<usize, ImapError> {
+    let Some(Haul { mails, unreadable, last }) = haul else { return Ok(0) };
+    check(lock).await?;
+    let (db, clock, mailbox) = (&reader.db, &reader.clock, reader.mailbox.as_str());
+    if let Some((uid, reason)) = unreadable {
+        ingest::receive_unreadable(db, clock, mailbox, uidvalidity, uid, &reason).await?;
+    }
+    let count = mails.len();
+    ingest::receive_imap(db, clock, mailbox, uidvalidity, mails, last).await?;
+    Ok(count)
+}
+
+/// Fails where another process may be reading by now.
+async fn check(lock: Option<&mut ReaderLock>) -> Result<(), ImapError> {
+    match lock {
+        Some(lock) => Ok(lock.check().await?),
+        None => Ok(()),
+    }
+}
+
+/// Does the after-action to every mail that is in the ledger and still waits for it. A server that refuses does not
+/// keep us from reading; what it said is returned.
+async fn act_on_committed(
+    connection: &mut Connection,
+    reader: &Reader,
+    uidvalidity: u32,
+) -> Result<Option<String>, ImapError> {
+    let uids = ingest::unacted(&reader.db, &reader.mailbox, uidvalidity).await?;
+    for uids in uids.chunks(after::MOST_MAILS) {
+        match after::act(connection, &reader.after, &reader.settings.folder, uids).await {
+            Ok(()) => ingest::acted(&reader.db, &reader.mailbox, uidvalidity, uids).await?,
+            Err(ImapError::Refused(said)) => {
+                let mailbox = reader.mailbox.as_str();
+                let trouble = format!("mails are read, but the action after that (`after`) fails: {said}");
+                tracing::warn!(mailbox, "mailbox {mailbox}: {trouble}");
+                return Ok(Some(trouble));
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(None)
+}
+
+async fn note_health(reader: &Reader, trouble: Option<&str>) {
+    if let Err(error) = ingest::note_health(&reader.db, &reader.clock, &reader.mailbox, trouble).await {
+        tracing::warn!(mailbox = reader.mailbox, "the mailbox's health can't be noted: {error:#}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_limit_and_are_longer_after_a_refused_login() {
+        let pace = Pace::default();
+        let lost = ImapError::Lost("gone".to_owned());
+        let pauses = [1, 2, 3, 8, 9, 10, 1000].map(|failures| pause(&pace, failures, &lost, 1.0).as_secs());
+        assert_eq!(pauses, [1, 2, 4, 128, 256, 300, 300]);
+        assert_eq!(pause(&pace, 1, &lost, 0.5), Duration::from_millis(500));
+        let refused = ImapError::LoginRefused("no".to_owned());
+        assert_eq!([1, 9].map(|failures| pause(&pace, failures, &refused, 0.5).as_secs()), [60, 256]);
+    }
+}

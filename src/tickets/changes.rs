@@ -1,0 +1,214 @@
+//! What the machine proposes and decides about a ticket: triage results and assignments, written so that a
+//! person's work is never undone.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Channel, Happening, Locked, Priority, Status, TicketError, outbox};
+use crate::ids::{PersonId, TicketId};
+use crate::queue::{self, Tx};
+
+mod sql;
+
+/// The text that a judgement is asked about, and what may still be changed.
+#[derive(Clone, Debug)]
+pub struct TriageSubject {
+    pub id: TicketId,
+    pub subject: String,
+    pub body: String,
+    pub status: Status,
+    pub created_at: DateTime<Utc>,
+    /// A person has set something, or staff has written: a later judgement has nothing to add.
+    pub touched: bool,
+    /// The engine of the last judgement.
+    pub judged_by: Option<String>,
+}
+
+/// A judgement as it is stored.
+#[derive(Clone, Debug)]
+pub struct TriageRecord {
+    pub engine: &'static str,
+    pub model: String,
+    pub prompt_version: String,
+    pub category: Option<String>,
+    pub priority: Option<Priority>,
+    pub language: Option<String>,
+    /// Slugs of the catalogue.
+    pub skills: Vec<String>,
+    pub notes: Option<String>,
+    pub suggested_reply: Option<String>,
+    pub confidence: f32,
+    pub discarded: Vec<String>,
+    pub fallback_reason: Option<String>,
+    pub tokens_in: Option<i32>,
+    pub tokens_out: Option<i32>,
+    pub took_ms: i32,
+}
+
+/// The text to judge. `None`: there is no such ticket.
+pub async fn triage_subject(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<Option<TriageSubject>> {
+    sql::triage_subject(db, ticket.0).await
+}
+
+/// Stores a judgement and writes it to the fields that no person has set; assignment follows.
+pub async fn record_triage(
+    tx: &mut Tx,
+    ticket: TicketId,
+    record: &TriageRecord,
+    now: DateTime<Utc>,
+) -> Result<(), TicketError> {
+    let locked = super::lock(tx, ticket).await?;
+    sql::insert_triage(tx, ticket.0, record, now).await?;
+    let priority = record.priority.map(Priority::as_str);
+    let skills_set = sql::apply_triage(
+        tx,
+        ticket.0,
+        record.category.as_deref(),
+        priority,
+        record.language.as_deref(),
+        now,
+    )
+    .await?;
+    if !skills_set {
+        sql::replace_skills(tx, ticket.0, &record.skills).await?;
+    }
+    let data = json!({
+        "engine": record.engine,
+        "category": record.category,
+        "priority": priority,
+        "skills": record.skills,
+        "confidence": record.confidence,
+        "fallback_reason": record.fallback_reason,
+    });
+    super::sql::insert_event(tx, ticket.0, "triaged", None, Channel::Web, &data, now).await?;
+    if locked.status.is_active() && !locked.assigned_automatically && !locked.assignee_set {
+        queue::enqueue(tx, &queue::ASSIGN, ticket.0, now).await?;
+    }
+    Ok(())
+}
+
+/// Tokens that judgements have used since `since`.
+pub async fn tokens_since(db: &sqlx::PgPool, since: DateTime<Utc>) -> sqlx::Result<i64> {
+    sql::tokens_since(db, since).await
+}
+
+/// How an assignment came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// A moderator fits.
+    Matched,
+    /// Nobody fits: an admin has it, with the reason.
+    Fallback,
+    /// There is not even an admin.
+    Unassigned,
+    /// A person decided.
+    Manual,
+}
+
+impl Outcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Matched => "matched",
+            Self::Fallback => "fallback",
+            Self::Unassigned => "unassigned",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// An assignment as it is stored: the choice, the reason, and everyone who was looked at.
+#[derive(Clone, Debug)]
+pub struct AssignmentRecord {
+    pub outcome: Outcome,
+    pub assignee: Option<PersonId>,
+    /// One line people read.
+    pub reason: String,
+    /// A list, one object a candidate.
+    pub candidates: Value,
+}
+
+/// The required skills of a ticket, as slugs.
+pub async fn required_skills(tx: &mut Tx, ticket: TicketId) -> sqlx::Result<Vec<String>> {
+    sql::required_skills(tx, ticket.0).await
+}
+
+/// How many active tickets each person holds; who holds none is left out.
+pub async fn loads(tx: &mut Tx) -> sqlx::Result<Vec<(PersonId, i64)>> {
+    Ok(sql::loads(tx).await?.into_iter().map(|(id, n)| (PersonId(id), n)).collect())
+}
+
+/// Makes assignments take turns until the transaction ends: nobody is pushed over the cap by a race.
+pub async fn take_turn_assigning(tx: &mut Tx) -> sqlx::Result<()> {
+    sql::take_turn_assigning(tx).await
+}
+
+/// Whether the automatic assignment may (still) decide about this ticket.
+pub fn wants_assignment(ticket: &Locked) -> bool {
+    let held = ticket.assigned_automatically && ticket.assignee_active;
+    ticket.status.is_active() && !ticket.assignee_set && !held
+}
+
+/// Writes the choice down, gives the ticket to the chosen one and tells them.
+pub async fn record_assignment(
+    tx: &mut Tx,
+    ticket: &Locked,
+    record: &AssignmentRecord,
+    now: DateTime<Utc>,
+) -> Result<(), TicketError> {
+    sql::insert_assignment(tx, ticket.id.0, record, now).await?;
+    sql::apply_assignment(tx, ticket.id.0, record, now).await?;
+    let data = json!({"outcome": record.outcome, "assignee": record.assignee, "reason": record.reason});
+    super::sql::insert_event(tx, ticket.id.0, "assigned", None, Channel::Web, &data, now).await?;
+    let Some(assignee) = record.assignee else { return Ok(()) };
+    super::move_on(tx, ticket, Happening::Assigned, None, Channel::Web, now).await?;
+    crate::people::note_assigned(tx, assignee, now).await?;
+    outbox::notify_staff(tx, ticket.id, assignee, None, now).await?;
+    Ok(())
+}
+
+/// Tickets that fell back or stayed unassigned and that nobody touched since, oldest first.
+pub async fn waiting_for_someone(tx: &mut Tx) -> sqlx::Result<Vec<TicketId>> {
+    Ok(sql::waiting_for_someone(tx).await?.into_iter().map(TicketId).collect())
+}
+
+/// The last choice made for a ticket.
+#[derive(Clone, Debug, Serialize)]
+pub struct Assignment {
+    pub at: DateTime<Utc>,
+    pub outcome: String,
+    pub assignee_id: Option<PersonId>,
+    pub assignee_name: Option<String>,
+    pub decided_by: Option<PersonId>,
+    pub reason: String,
+    pub candidates: Value,
+}
+
+/// Reads the last choice made for a ticket.
+pub async fn assignment(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<Option<Assignment>> {
+    sql::assignment(db, ticket.0).await
+}
+
+/// The last judgement on a ticket, as staff read it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Triage {
+    pub at: DateTime<Utc>,
+    pub engine: String,
+    pub model: String,
+    pub prompt_version: String,
+    pub category: Option<String>,
+    pub priority: Option<String>,
+    pub language: Option<String>,
+    pub skills: Vec<String>,
+    pub notes: Option<String>,
+    pub suggested_reply: Option<String>,
+    pub confidence: f32,
+    pub fallback_reason: Option<String>,
+    pub took_ms: i32,
+}
+
+/// Reads the last judgement on a ticket.
+pub async fn triage(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<Option<Triage>> {
+    sql::triage(db, ticket.0).await
+}

@@ -1,0 +1,394 @@
+//! Everything that can happen to a ticket.
+//!
+//! Every change locks the ticket, checks the transition, writes history and enqueues what follows, in the caller's
+//! transaction. Owns `tickets`, `messages`, `participants`, `attachments`, `thread_ids`, `ticket_events`, `triages`,
+//! `assignments`, `deliveries` and what hangs on them. Does no I/O but SQL, and decides neither who gets a ticket
+//! nor what it is about.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::ids::{DeliveryId, InboundId, MessageId, PersonId, TicketId};
+use crate::queue::{self, Tx};
+
+pub mod changes;
+pub mod outbox;
+pub mod read;
+mod sql;
+mod status;
+
+pub use changes::{AssignmentRecord, Outcome, TriageRecord};
+pub use status::{Happening, Status, next};
+
+/// Staff's answer by mail ends at the line that says this: below stands our notice, with remarks that are not for the
+/// requester.
+pub const ANSWER_ABOVE: &str = "Write your answer above this line";
+
+/// How soon something must be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    Low,
+    Medium,
+    High,
+    Urgent,
+}
+
+impl Priority {
+    pub const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Urgent];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Urgent => "urgent",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|p| p.as_str() == text)
+    }
+}
+
+/// Where a conversation happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Channel {
+    Email,
+    Discord,
+    Web,
+}
+
+impl Channel {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Discord => "discord",
+            Self::Web => "web",
+        }
+    }
+}
+
+/// What a change could not do.
+#[derive(Debug, thiserror::Error)]
+pub enum TicketError {
+    #[error("there is no ticket #{0}")]
+    Unknown(TicketId),
+    #[error("ticket #{0} is {1}: that cannot be done to it")]
+    WrongStatus(TicketId, &'static str),
+    /// Another transaction named one of the same Message-IDs first: look again, the thread exists now.
+    #[error("another mail of the same thread was taken in at the same moment")]
+    Raced,
+    #[error("the answer is empty")]
+    EmptyReply,
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// The SHA-256 of a Message-ID, as [`find_threads`] and `thread_ids` know it.
+pub type IdHash = [u8; 32];
+
+/// A file that came with a message.
+#[derive(Clone, Debug)]
+pub struct NewAttachment {
+    pub filename: Option<String>,
+    pub content_type: String,
+    pub content_id: Option<String>,
+    pub inline: bool,
+    pub sha256: [u8; 32],
+    pub content: Vec<u8>,
+}
+
+/// Someone who takes part in a ticket by mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewParticipant {
+    pub person: PersonId,
+    /// Where mail for this participant goes.
+    pub address: String,
+}
+
+/// One message that came in.
+#[derive(Clone, Debug)]
+pub struct Inbound {
+    pub ledger: InboundId,
+    pub channel: Channel,
+    pub author: NewParticipant,
+    pub rfc_id: Option<String>,
+    pub subject: String,
+    pub body: String,
+    pub visible: String,
+    pub html: Option<String>,
+    pub sender_class: &'static str,
+    /// A person wrote it: it may move the status and be answered.
+    pub from_human: bool,
+    pub reply_to: Option<String>,
+    /// In-Reply-To and References, oldest first.
+    pub refs: Vec<String>,
+    /// The ids of `rfc_id` and `refs` that no ticket knows yet.
+    pub new_ids: Vec<IdHash>,
+    pub cc: Vec<NewParticipant>,
+    pub attachments: Vec<NewAttachment>,
+    pub sent_at: Option<DateTime<Utc>>,
+    pub received_at: DateTime<Utc>,
+}
+
+/// How a new ticket begins.
+#[derive(Clone, Debug, Default)]
+pub struct Opening {
+    pub mailbox: String,
+    /// Tell the requester that it arrived, and with which number.
+    pub acknowledge: bool,
+    pub follow_up_of: Option<TicketId>,
+    pub related_to: Option<TicketId>,
+}
+
+/// The tickets that know any of these Message-IDs.
+pub async fn find_threads(tx: &mut Tx, hashes: &[IdHash]) -> sqlx::Result<Vec<(IdHash, TicketId)>> {
+    let hashes: Vec<Vec<u8>> = hashes.iter().map(|h| h.to_vec()).collect();
+    let rows = sql::find_threads(tx, &hashes).await?;
+    Ok(rows.into_iter().filter_map(|r| Some((r.id_hash.try_into().ok()?, TicketId(r.ticket_id)))).collect())
+}
+
+/// Opens a ticket with its first message; triage and, if wanted, the acknowledgement follow.
+pub async fn open(
+    tx: &mut Tx,
+    message: &Inbound,
+    opening: &Opening,
+    now: DateTime<Utc>,
+) -> Result<(TicketId, MessageId), TicketError> {
+    let event = json!({
+        "mailbox": opening.mailbox,
+        "follow_up_of": opening.follow_up_of,
+        "related_to": opening.related_to,
+        "sender_class": message.sender_class,
+    });
+    let opened = sql::open(tx, message, opening, &event, now).await?;
+    if opened.new_ids != i64::try_from(message.new_ids.len()).unwrap_or(i64::MAX) {
+        return Err(TicketError::Raced);
+    }
+    let (ticket, message_id) = (TicketId(opened.ticket_id), MessageId(opened.message_id));
+    sql::insert_participants(tx, ticket.0, "cc", &message.cc, now).await?;
+    insert_attachments(tx, message_id, &message.attachments).await?;
+    let mut jobs = vec![(&queue::TRIAGE, ticket.0, now)];
+    if let Some(acknowledgement) = opened.delivery_id {
+        // Before the triage: the requester should not wait for a judgement.
+        jobs.insert(0, (&queue::DELIVER, acknowledgement, now));
+    }
+    queue::enqueue_all(tx, &jobs, now).await?;
+    Ok((ticket, message_id))
+}
+
+async fn insert_attachments(tx: &mut Tx, message: MessageId, list: &[NewAttachment]) -> sqlx::Result<()> {
+    for attachment in list {
+        sql::insert_attachment(tx, message.0, attachment).await?;
+    }
+    Ok(())
+}
+
+/// What is known of a ticket when something is about to happen to it. The row is locked.
+#[derive(Clone, Debug)]
+pub struct Locked {
+    pub id: TicketId,
+    pub status: Status,
+    pub requester: PersonId,
+    pub assignee: Option<PersonId>,
+    pub assignee_active: bool,
+    pub assignee_set: bool,
+    pub assigned_automatically: bool,
+    pub mailbox: Option<String>,
+    pub subject: String,
+    pub created_at: DateTime<Utc>,
+    pub closed_at: Option<DateTime<Utc>>,
+}
+
+/// Locks a ticket until the transaction ends.
+pub async fn lock(tx: &mut Tx, ticket: TicketId) -> Result<Locked, TicketError> {
+    sql::lock(tx, ticket.0).await?.ok_or(TicketError::Unknown(ticket))
+}
+
+/// Whether a reply now belongs to this ticket, or to a new one that follows it up.
+pub fn takes_replies(ticket: &Locked, reopen_days: i64, now: DateTime<Utc>) -> bool {
+    match (ticket.status, ticket.closed_at) {
+        (Status::Closed, Some(at)) => now - at < TimeDelta::days(reopen_days),
+        (Status::Closed, None) => false,
+        (Status::New | Status::Open | Status::Pending | Status::Resolved, _) => true,
+    }
+}
+
+/// Adds a requester's (or other outsider's, or machine's) message to the conversation.
+pub async fn append(
+    tx: &mut Tx,
+    ticket: &Locked,
+    message: &Inbound,
+    now: DateTime<Utc>,
+) -> Result<MessageId, TicketError> {
+    let inserted = sql::insert_inbound(tx, ticket.id.0, message, false, "inbound").await?;
+    if inserted.new_ids != i64::try_from(message.new_ids.len()).unwrap_or(i64::MAX) {
+        return Err(TicketError::Raced);
+    }
+    let id = MessageId(inserted.message_id);
+    insert_attachments(tx, id, &message.attachments).await?;
+    sql::insert_participants(tx, ticket.id.0, "joined", std::slice::from_ref(&message.author), now).await?;
+    sql::insert_participants(tx, ticket.id.0, "cc", &message.cc, now).await?;
+    let mut status = ticket.status;
+    if message.from_human {
+        status = move_on(
+            tx,
+            ticket,
+            Happening::RequesterReplied,
+            Some(message.author.person),
+            message.channel,
+            now,
+        )
+        .await?;
+    }
+    let reopened = !ticket.status.is_active() && status.is_active();
+    let data = json!({"message": id, "sender_class": message.sender_class, "reopened": reopened});
+    sql::insert_event(tx, ticket.id.0, "message", Some(message.author.person.0), message.channel, &data, now)
+        .await?;
+    if message.from_human {
+        match ticket.assignee {
+            Some(assignee) if ticket.assignee_active => {
+                outbox::notify_staff(tx, ticket.id, assignee, Some(id), now).await?;
+            }
+            // Nobody has it (any more): route it anew.
+            _ if reopened => queue::enqueue(tx, &queue::ASSIGN, ticket.id.0, now).await?,
+            _ => {}
+        }
+    }
+    Ok(id)
+}
+
+/// Keeps a message that claims to be staff's but did not prove it, as a note that only staff see.
+pub async fn append_unverified(
+    tx: &mut Tx,
+    ticket: &Locked,
+    message: &Inbound,
+    why: &str,
+    now: DateTime<Utc>,
+) -> Result<MessageId, TicketError> {
+    let inserted = sql::insert_inbound(tx, ticket.id.0, message, true, "note").await?;
+    let id = MessageId(inserted.message_id);
+    insert_attachments(tx, id, &message.attachments).await?;
+    let data = json!({"message": id, "why": why});
+    sql::insert_event(tx, ticket.id.0, "unverified_note", None, message.channel, &data, now).await?;
+    if let Some(assignee) = ticket.assignee.filter(|_| ticket.assignee_active && message.from_human) {
+        outbox::notify_staff(tx, ticket.id, assignee, Some(id), now).await?;
+    }
+    Ok(id)
+}
+
+/// What a staff member writes into a ticket.
+#[derive(Clone, Debug)]
+pub struct StaffMessage<'a> {
+    pub author: PersonId,
+    pub channel: Channel,
+    pub text: &'a str,
+    /// The mail it came by, if it came by mail.
+    pub inbound: Option<&'a Inbound>,
+}
+
+/// Staff's answer: a public message and one delivery for every participant, to leave at `leaves_at`.
+pub async fn reply(
+    tx: &mut Tx,
+    ticket: &Locked,
+    message: &StaffMessage<'_>,
+    leaves_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<MessageId, TicketError> {
+    if message.text.trim().is_empty() {
+        return Err(TicketError::EmptyReply);
+    }
+    move_on(tx, ticket, Happening::StaffReplied, Some(message.author), message.channel, now).await?;
+    let id = MessageId(sql::insert_staff_message(tx, ticket.id.0, "outbound", message, now).await?);
+    if let Some(inbound) = message.inbound {
+        insert_attachments(tx, id, &inbound.attachments).await?;
+    }
+    let data = json!({"message": id});
+    sql::insert_event(tx, ticket.id.0, "reply", Some(message.author.0), message.channel, &data, now).await?;
+    outbox::reply_to_participants(tx, ticket.id, id, message.author, leaves_at, now).await?;
+    Ok(id)
+}
+
+/// Staff's remark, which only staff see.
+pub async fn note(
+    tx: &mut Tx,
+    ticket: &Locked,
+    message: &StaffMessage<'_>,
+    now: DateTime<Utc>,
+) -> Result<MessageId, TicketError> {
+    if message.text.trim().is_empty() {
+        return Err(TicketError::EmptyReply);
+    }
+    let id = MessageId(sql::insert_staff_message(tx, ticket.id.0, "note", message, now).await?);
+    let data = json!({"message": id});
+    sql::insert_event(tx, ticket.id.0, "note", Some(message.author.0), message.channel, &data, now).await?;
+    sql::touch(tx, ticket.id.0, now).await?;
+    Ok(id)
+}
+
+/// Staff or the requester says that it is done.
+pub async fn resolve(
+    tx: &mut Tx,
+    ticket: &Locked,
+    by: PersonId,
+    channel: Channel,
+    now: DateTime<Utc>,
+) -> Result<(), TicketError> {
+    move_on(tx, ticket, Happening::Resolved, Some(by), channel, now).await?;
+    // A place is free: someone may fit now whom nobody fit before.
+    queue::enqueue(tx, &queue::REASSIGN, 0, now).await?;
+    Ok(())
+}
+
+/// Closes what was resolved before `before`. Returns how many.
+pub async fn close_resolved(tx: &mut Tx, before: DateTime<Utc>, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    sql::close_resolved(tx, before, now).await
+}
+
+/// Moves the status by the table, and writes it down where it changed.
+async fn move_on(
+    tx: &mut Tx,
+    ticket: &Locked,
+    happening: Happening,
+    actor: Option<PersonId>,
+    channel: Channel,
+    now: DateTime<Utc>,
+) -> Result<Status, TicketError> {
+    let Some(status) = next(ticket.status, happening) else {
+        return Err(TicketError::WrongStatus(ticket.id, ticket.status.as_str()));
+    };
+    sql::set_status(tx, ticket.id.0, status, now).await?;
+    if status != ticket.status {
+        let data = json!({"from": ticket.status, "to": status});
+        sql::insert_event(tx, ticket.id.0, "status", actor.map(|a| a.0), channel, &data, now).await?;
+    }
+    Ok(status)
+}
+
+/// Links a bounce to the delivery it speaks of, which turns `bounced` or `delayed`. `None`: no such delivery.
+pub async fn bounced(
+    tx: &mut Tx,
+    delivery: DeliveryId,
+    permanent: bool,
+    detail: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<TicketId>> {
+    let state = if permanent { "bounced" } else { "delayed" };
+    let Some(ticket) = sql::set_bounced(tx, delivery.0, state, detail).await? else { return Ok(None) };
+    let data = json!({"delivery": delivery, "detail": detail});
+    sql::insert_event(tx, ticket, state, None, Channel::Email, &data, now).await?;
+    Ok(Some(TicketId(ticket)))
+}
+
+/// Whether this person takes part in the ticket.
+pub async fn is_participant(tx: &mut Tx, ticket: TicketId, person: PersonId) -> sqlx::Result<bool> {
+    sql::is_participant(tx, ticket.0, person.0).await
+}
+
+/// Whether there is such a ticket.
+pub async fn exists(tx: &mut Tx, ticket: TicketId) -> sqlx::Result<bool> {
+    sql::exists(tx, ticket.0).await
+}

@@ -1,0 +1,225 @@
+//! Deliveries: one outbound message on one channel to one recipient.
+//!
+//! A delivery is entered with the change it follows from; its content and Message-ID are fixed before the first
+//! attempt, and every attempt is kept.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Channel, IdHash};
+use crate::ids::{DeliveryId, MessageId, PersonId, TicketId};
+use crate::queue::{self, Tx};
+
+mod sql;
+
+/// What a delivery is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// To the requester: it arrived, this is its number.
+    Acknowledgement,
+    /// To staff: this is yours, or there is something new in it.
+    Notice,
+    /// To a participant: staff's answer.
+    Reply,
+}
+
+/// A delivery with all that composing and sending it needs.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub id: DeliveryId,
+    pub purpose: Purpose,
+    pub ticket: TicketId,
+    pub ticket_subject: String,
+    pub mailbox: Option<String>,
+    pub recipient: PersonId,
+    pub recipient_name: String,
+    pub address: String,
+    pub state: String,
+    pub rfc_id: Option<String>,
+    pub envelope_from: Option<String>,
+    pub content: Option<Vec<u8>>,
+    pub created_at: DateTime<Utc>,
+    /// It is the first notice this recipient gets about the ticket.
+    pub announces_assignment: bool,
+    /// The message it carries (a reply).
+    pub message: Option<Carried>,
+    /// The inbound message it answers or announces.
+    pub answers: Option<Carried>,
+}
+
+/// A message as a delivery speaks of it.
+#[derive(Clone, Debug)]
+pub struct Carried {
+    pub id: MessageId,
+    pub rfc_id: Option<String>,
+    pub refs: Vec<String>,
+    pub text: String,
+    pub author_name: Option<String>,
+    pub author_address: Option<String>,
+    pub unverified: bool,
+    pub attachments: Vec<File>,
+}
+
+/// An attachment with its content.
+#[derive(Clone, Debug)]
+pub struct File {
+    pub filename: Option<String>,
+    pub content_type: String,
+    pub content: Vec<u8>,
+}
+
+/// The facts of a ticket that a notice tells staff.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub priority: String,
+    pub category: Option<String>,
+    pub language: Option<String>,
+    pub skills: Vec<String>,
+    pub requester_name: String,
+    pub requester_address: Option<String>,
+    pub notes: Option<String>,
+    pub suggested_reply: Option<String>,
+    pub engine: Option<String>,
+    pub reason: Option<String>,
+    pub related_to: Option<TicketId>,
+}
+
+/// Enters a notice to a staff member, by mail; who has no address is not told.
+pub(super) async fn notify_staff(
+    tx: &mut Tx,
+    ticket: TicketId,
+    staff: PersonId,
+    about: Option<MessageId>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    if let Some(id) = sql::insert_notice(tx, ticket.0, staff.0, about.map(|m| m.0), now).await? {
+        queue::enqueue(tx, &queue::DELIVER, id, now).await?;
+    }
+    Ok(())
+}
+
+/// Enters one delivery of a reply for every participant but its author.
+pub(super) async fn reply_to_participants(
+    tx: &mut Tx,
+    ticket: TicketId,
+    message: MessageId,
+    author: PersonId,
+    leaves_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let ids = sql::insert_replies(tx, ticket.0, message.0, author.0, now).await?;
+    let jobs: Vec<_> = ids.into_iter().map(|id| (&queue::DELIVER, id, leaves_at)).collect();
+    queue::enqueue_all(tx, &jobs, now).await
+}
+
+/// Reads a delivery.
+pub async fn delivery(db: &sqlx::PgPool, id: DeliveryId) -> sqlx::Result<Option<Delivery>> {
+    let Some(mut delivery) = sql::delivery(db, id.0).await? else { return Ok(None) };
+    if let Some(message) = &mut delivery.message {
+        message.attachments = sql::files(db, message.id.0).await?;
+    }
+    Ok(Some(delivery))
+}
+
+/// Reads what a notice tells of its ticket.
+pub async fn facts(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<Facts> {
+    sql::facts(db, ticket.0).await
+}
+
+/// How many acknowledgements an address was sent since `since`.
+pub async fn acknowledgements_since(
+    db: &sqlx::PgPool,
+    address: &str,
+    since: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    sql::acknowledgements_since(db, address, since).await
+}
+
+/// A mail as it will be sent, every time the same.
+#[derive(Clone, Debug)]
+pub struct Fixed {
+    pub rfc_id: String,
+    pub id_hash: IdHash,
+    pub envelope_from: String,
+    pub content: Vec<u8>,
+}
+
+/// Stores content and Message-ID before the first attempt. What was fixed before stays.
+pub async fn fix(db: &sqlx::PgPool, delivery: &Delivery, fixed: &Fixed) -> sqlx::Result<()> {
+    let mut tx = db.begin().await?;
+    sql::fix(&mut tx, delivery.id.0, delivery.ticket.0, fixed).await?;
+    tx.commit().await
+}
+
+/// How one attempt came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    Sent {
+        answer: String,
+    },
+    /// A 4xx answer: try again.
+    Temporary {
+        answer: String,
+    },
+    /// A 5xx answer: trying again is pointless.
+    Permanent {
+        answer: String,
+    },
+    /// No answer: try again; it may have been sent.
+    Network {
+        error: String,
+    },
+}
+
+impl Attempt {
+    fn parts(&self) -> (&'static str, &str) {
+        match self {
+            Self::Sent { answer } => ("sent", answer),
+            Self::Temporary { answer } => ("temporary", answer),
+            Self::Permanent { answer } => ("permanent", answer),
+            Self::Network { error } => ("network", error),
+        }
+    }
+}
+
+/// Keeps an attempt.
+pub async fn record_attempt(
+    tx: &mut Tx,
+    delivery: DeliveryId,
+    attempt: &Attempt,
+    took_ms: i32,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let (outcome, detail) = attempt.parts();
+    let detail: String = detail.chars().take(500).collect();
+    sql::insert_attempt(tx, delivery.0, outcome, &detail, took_ms, now).await
+}
+
+/// It left.
+pub async fn mark_sent(tx: &mut Tx, delivery: &Delivery, now: DateTime<Utc>) -> sqlx::Result<()> {
+    sql::set_state(tx, delivery.id.0, "sent", None, Some(now)).await
+}
+
+/// It will not leave (any more): `failed`, `suppressed` or `cancelled`, shown on the ticket with the reason.
+pub async fn mark_unsent(
+    tx: &mut Tx,
+    delivery: &Delivery,
+    state: &str,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sql::set_state(tx, delivery.id.0, state, Some(reason), None).await?;
+    let data =
+        json!({"delivery": delivery.id, "purpose": delivery.purpose, "state": state, "reason": reason});
+    super::sql::insert_event(tx, delivery.ticket.0, "delivery", None, Channel::Email, &data, now).await
+}
+
+/// Cancels a delivery that has not left. False: it has, or there is none.
+pub async fn cancel(tx: &mut Tx, delivery: DeliveryId, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let Some(ticket) = sql::cancel(tx, delivery.0).await? else { return Ok(false) };
+    let data = json!({"delivery": delivery, "state": "cancelled"});
+    super::sql::insert_event(tx, ticket, "delivery", None, Channel::Email, &data, now).await?;
+    Ok(true)
+}

@@ -1,0 +1,245 @@
+//! The statements of the outbox.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+
+use super::{Carried, Delivery, Facts, File, Fixed, Purpose};
+use crate::ids::{DeliveryId, MessageId, PersonId, TicketId};
+use crate::queue::Tx;
+
+/// Announces the ticket's newest inbound message, or the given one.
+pub(super) async fn insert_notice(
+    tx: &mut Tx,
+    ticket: i64,
+    staff: i64,
+    about: Option<i64>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        "INSERT INTO deliveries (ticket_id, answers_id, kind, channel, recipient_id, address, created_at)
+         SELECT $1, COALESCE($3, (SELECT max(id) FROM messages WHERE ticket_id = $1 AND kind = 'inbound')),
+                'notice', 'email', $2, i.address, $4
+         FROM identities i WHERE i.person_id = $2 AND i.channel = 'email'
+         ORDER BY i.verified_at NULLS LAST, i.id LIMIT 1
+         RETURNING id",
+        ticket,
+        staff,
+        about,
+        now
+    )
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+pub(super) async fn insert_replies(
+    tx: &mut Tx,
+    ticket: i64,
+    message: i64,
+    author: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar!(
+        "INSERT INTO deliveries (ticket_id, message_id, answers_id, kind, channel, recipient_id, address, created_at)
+         SELECT $1, $2, (SELECT max(id) FROM messages WHERE ticket_id = $1 AND kind = 'inbound' AND sender_class = 'human'),
+                'reply', 'email', p.person_id, p.address, $4
+         FROM participants p WHERE p.ticket_id = $1 AND p.person_id <> $3
+         ON CONFLICT (message_id, recipient_id) WHERE kind = 'reply' DO NOTHING
+         RETURNING id",
+        ticket,
+        message,
+        author,
+        now
+    )
+    .fetch_all(&mut **tx)
+    .await
+}
+
+pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delivery>> {
+    let row = sqlx::query!(
+        r#"SELECT d.id, d.kind, d.ticket_id, t.subject, t.mailbox, d.recipient_id, p.name AS recipient_name, d.address,
+                  d.state, d.rfc_id, d.envelope_from, d.content, d.created_at,
+                  NOT EXISTS (SELECT FROM deliveries e WHERE e.ticket_id = d.ticket_id AND e.kind = 'notice'
+                              AND e.recipient_id = d.recipient_id AND e.id < d.id) AS "is_first!",
+                  m.id AS "m_id?", m.visible AS "m_text?", ma.name AS "m_author?",
+                  a.id AS "a_id?", a.rfc_id AS a_rfc_id, a.refs AS "a_refs?", a.visible AS "a_text?",
+                  a.unverified AS "a_unverified?", aa.name AS "a_author?",
+                  (SELECT i.address FROM identities i WHERE i.person_id = a.author_id AND i.channel = 'email'
+                   ORDER BY i.id LIMIT 1) AS a_address
+           FROM deliveries d
+           JOIN tickets t ON t.id = d.ticket_id
+           JOIN persons p ON p.id = d.recipient_id
+           LEFT JOIN messages m ON m.id = d.message_id
+           LEFT JOIN persons ma ON ma.id = m.author_id
+           LEFT JOIN messages a ON a.id = d.answers_id
+           LEFT JOIN persons aa ON aa.id = a.author_id
+           WHERE d.id = $1"#,
+        id
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|r| Delivery {
+        id: DeliveryId(r.id),
+        purpose: match r.kind.as_str() {
+            "acknowledgement" => Purpose::Acknowledgement,
+            "reply" => Purpose::Reply,
+            // The column's CHECK leaves nothing else.
+            _ => Purpose::Notice,
+        },
+        ticket: TicketId(r.ticket_id),
+        ticket_subject: r.subject,
+        mailbox: r.mailbox,
+        recipient: PersonId(r.recipient_id),
+        recipient_name: r.recipient_name,
+        address: r.address,
+        state: r.state,
+        rfc_id: r.rfc_id,
+        envelope_from: r.envelope_from,
+        content: r.content,
+        created_at: r.created_at,
+        announces_assignment: r.is_first,
+        message: r.m_id.map(|id| Carried {
+            id: MessageId(id),
+            rfc_id: None,
+            refs: Vec::new(),
+            text: r.m_text.unwrap_or_default(),
+            author_name: r.m_author,
+            author_address: None,
+            unverified: false,
+            attachments: Vec::new(),
+        }),
+        answers: r.a_id.map(|id| Carried {
+            id: MessageId(id),
+            rfc_id: r.a_rfc_id,
+            refs: r.a_refs.unwrap_or_default(),
+            text: r.a_text.unwrap_or_default(),
+            author_name: r.a_author,
+            author_address: r.a_address,
+            unverified: r.a_unverified.unwrap_or(false),
+            attachments: Vec::new(),
+        }),
+    }))
+}
+
+pub(super) async fn files(db: &PgPool, message: i64) -> sqlx::Result<Vec<File>> {
+    sqlx::query_as!(
+        File,
+        "SELECT a.filename, a.content_type, b.content FROM attachments a JOIN blobs b ON b.sha256 = a.sha256
+         WHERE a.message_id = $1 ORDER BY a.id",
+        message
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub(super) async fn facts(db: &PgPool, ticket: i64) -> sqlx::Result<Facts> {
+    let row = sqlx::query!(
+        r#"SELECT t.priority, t.category, t.language, t.related_to, p.name AS requester_name,
+                  (SELECT address FROM participants pa WHERE pa.ticket_id = t.id AND pa.person_id = t.requester_id)
+                    AS requester_address,
+                  ARRAY(SELECT s.slug FROM ticket_skills ts JOIN skills s ON s.id = ts.skill_id
+                        WHERE ts.ticket_id = t.id ORDER BY s.slug) AS "skills!",
+                  g.notes AS "notes?", g.suggested_reply AS "suggested_reply?", g.engine AS "engine?",
+                  (SELECT a.reason FROM assignments a WHERE a.ticket_id = t.id ORDER BY a.id DESC LIMIT 1) AS reason
+           FROM tickets t
+           JOIN persons p ON p.id = t.requester_id
+           LEFT JOIN LATERAL (SELECT * FROM triages WHERE ticket_id = t.id ORDER BY id DESC LIMIT 1) g ON TRUE
+           WHERE t.id = $1"#,
+        ticket
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(Facts {
+        priority: row.priority,
+        category: row.category,
+        language: row.language,
+        skills: row.skills,
+        requester_name: row.requester_name,
+        requester_address: row.requester_address,
+        notes: row.notes,
+        suggested_reply: row.suggested_reply,
+        engine: row.engine,
+        reason: row.reason,
+        related_to: row.related_to.map(TicketId),
+    })
+}
+
+pub(super) async fn acknowledgements_since(
+    db: &PgPool,
+    address: &str,
+    since: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "n!" FROM deliveries
+           WHERE kind = 'acknowledgement' AND address = $1 AND created_at > $2
+             AND (state = 'sent' OR content IS NOT NULL)"#,
+        address,
+        since
+    )
+    .fetch_one(db)
+    .await
+}
+
+pub(super) async fn fix(tx: &mut Tx, delivery: i64, ticket: i64, fixed: &Fixed) -> sqlx::Result<()> {
+    sqlx::query!(
+        "WITH i AS (INSERT INTO thread_ids (id_hash, ticket_id) VALUES ($5, $6) ON CONFLICT (id_hash) DO NOTHING)
+         UPDATE deliveries SET rfc_id = $2, envelope_from = $3, content = $4 WHERE id = $1 AND content IS NULL",
+        delivery,
+        fixed.rfc_id,
+        fixed.envelope_from,
+        fixed.content,
+        &fixed.id_hash[..],
+        ticket
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn insert_attempt(
+    tx: &mut Tx,
+    delivery: i64,
+    outcome: &str,
+    detail: &str,
+    took_ms: i32,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO delivery_attempts (delivery_id, at, outcome, detail, took_ms) VALUES ($1, $2, $3, $4, $5)",
+        delivery,
+        now,
+        outcome,
+        detail,
+        took_ms
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn set_state(
+    tx: &mut Tx,
+    delivery: i64,
+    state: &str,
+    reason: Option<&str>,
+    sent_at: Option<DateTime<Utc>>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE deliveries SET state = $2, reason = $3, sent_at = COALESCE($4, sent_at) WHERE id = $1",
+        delivery,
+        state,
+        reason,
+        sent_at
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn cancel(tx: &mut Tx, delivery: i64) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        "UPDATE deliveries SET state = 'cancelled' WHERE id = $1 AND state IN ('waiting', 'failed') RETURNING ticket_id",
+        delivery
+    )
+    .fetch_optional(&mut **tx)
+    .await
+}

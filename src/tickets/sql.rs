@@ -1,0 +1,339 @@
+//! The statements that open a ticket and carry its conversation.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{Channel, Inbound, Locked, NewAttachment, NewParticipant, Opening, StaffMessage, Status};
+use crate::ids::{PersonId, TicketId};
+use crate::queue::Tx;
+
+pub(super) struct Thread {
+    pub(super) id_hash: Vec<u8>,
+    pub(super) ticket_id: i64,
+}
+
+pub(super) async fn find_threads(tx: &mut Tx, hashes: &[Vec<u8>]) -> sqlx::Result<Vec<Thread>> {
+    sqlx::query_as!(Thread, "SELECT id_hash, ticket_id FROM thread_ids WHERE id_hash = ANY ($1)", hashes)
+        .fetch_all(&mut **tx)
+        .await
+}
+
+pub(super) struct Opened {
+    pub(super) ticket_id: i64,
+    pub(super) message_id: i64,
+    pub(super) delivery_id: Option<i64>,
+    pub(super) new_ids: i64,
+}
+
+fn sorted(hashes: &[super::IdHash]) -> Vec<Vec<u8>> {
+    let mut hashes: Vec<Vec<u8>> = hashes.iter().map(|h| h.to_vec()).collect();
+    // One order for everybody, or two transactions wait for each other.
+    hashes.sort_unstable();
+    hashes
+}
+
+/// Ticket, first message, requester, Message-IDs, event and acknowledgement in one round trip.
+pub(super) async fn open(
+    tx: &mut Tx,
+    m: &Inbound,
+    opening: &Opening,
+    event: &Value,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Opened> {
+    sqlx::query_as!(
+        Opened,
+        r#"WITH t AS (
+             INSERT INTO tickets (subject, channel, mailbox, requester_id, follow_up_of, related_to, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7) RETURNING id
+           ), m AS (
+             INSERT INTO messages (ticket_id, kind, channel, author_id, inbound_id, rfc_id, subject, body, visible, html,
+                                   sender_class, reply_to, refs, sent_at, created_at)
+             SELECT id, 'inbound', $2, $4, $8, $9, $1, $10, $11, $12, $13, $14, $15, $16, $17 FROM t RETURNING id
+           ), p AS (
+             INSERT INTO participants (ticket_id, person_id, part, address, joined_at)
+             SELECT id, $4, 'requester', $18, $7 FROM t
+           ), i AS (
+             INSERT INTO thread_ids (id_hash, ticket_id) SELECT h, t.id FROM unnest($19::BYTEA[]) AS h, t
+             ON CONFLICT (id_hash) DO NOTHING RETURNING 1
+           ), e AS (
+             INSERT INTO ticket_events (ticket_id, at, kind, actor_id, channel, data)
+             SELECT id, $7, 'opened', $4, $2, $20 FROM t
+           ), d AS (
+             INSERT INTO deliveries (ticket_id, answers_id, kind, channel, recipient_id, address, created_at)
+             SELECT t.id, m.id, 'acknowledgement', 'email', $4, $18, $7 FROM t, m WHERE $21 RETURNING id
+           )
+           SELECT t.id AS ticket_id, m.id AS message_id, (SELECT id FROM d) AS delivery_id,
+                  (SELECT count(*) FROM i) AS "new_ids!"
+           FROM t, m"#,
+        m.subject,
+        m.channel.as_str(),
+        opening.mailbox,
+        m.author.person.0,
+        opening.follow_up_of.map(|t| t.0),
+        opening.related_to.map(|t| t.0),
+        now,
+        m.ledger.0,
+        m.rfc_id,
+        m.body,
+        m.visible,
+        m.html,
+        m.sender_class,
+        m.reply_to,
+        &m.refs,
+        m.sent_at,
+        m.received_at,
+        m.author.address,
+        &sorted(&m.new_ids),
+        event,
+        opening.acknowledge
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
+pub(super) struct Inserted {
+    pub(super) message_id: i64,
+    pub(super) new_ids: i64,
+}
+
+pub(super) async fn insert_inbound(
+    tx: &mut Tx,
+    ticket: i64,
+    m: &Inbound,
+    unverified: bool,
+    kind: &str,
+) -> sqlx::Result<Inserted> {
+    sqlx::query_as!(
+        Inserted,
+        r#"WITH m AS (
+             INSERT INTO messages (ticket_id, kind, channel, author_id, inbound_id, rfc_id, subject, body, visible, html,
+                                   sender_class, unverified, reply_to, refs, sent_at, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) RETURNING id
+           ), i AS (
+             INSERT INTO thread_ids (id_hash, ticket_id) SELECT h, $1 FROM unnest($17::BYTEA[]) AS h
+             ON CONFLICT (id_hash) DO NOTHING RETURNING 1
+           )
+           SELECT m.id AS message_id, (SELECT count(*) FROM i) AS "new_ids!" FROM m"#,
+        ticket,
+        kind,
+        m.channel.as_str(),
+        m.author.person.0,
+        m.ledger.0,
+        m.rfc_id,
+        m.subject,
+        m.body,
+        m.visible,
+        m.html,
+        m.sender_class,
+        unverified,
+        m.reply_to,
+        &m.refs,
+        m.sent_at,
+        m.received_at,
+        &sorted(&m.new_ids)
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
+pub(super) async fn insert_staff_message(
+    tx: &mut Tx,
+    ticket: i64,
+    kind: &str,
+    m: &StaffMessage<'_>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        "INSERT INTO messages (ticket_id, kind, channel, author_id, inbound_id, rfc_id, body, visible, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8) RETURNING id",
+        ticket,
+        kind,
+        m.channel.as_str(),
+        m.author.0,
+        m.inbound.map(|i| i.ledger.0),
+        m.inbound.and_then(|i| i.rfc_id.clone()),
+        m.text,
+        now
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
+/// Who takes part already keeps the part; a new Reply-To moves where mail goes.
+pub(super) async fn insert_participants(
+    tx: &mut Tx,
+    ticket: i64,
+    part: &str,
+    list: &[NewParticipant],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    if list.is_empty() {
+        return Ok(());
+    }
+    let people: Vec<i64> = list.iter().map(|p| p.person.0).collect();
+    let addresses: Vec<String> = list.iter().map(|p| p.address.clone()).collect();
+    sqlx::query!(
+        "INSERT INTO participants (ticket_id, person_id, part, address, joined_at)
+         SELECT DISTINCT ON (person) $1::BIGINT, person, $2, address, $5::TIMESTAMPTZ
+         FROM unnest($3::BIGINT[], $4::TEXT[]) AS l (person, address)
+         ON CONFLICT (ticket_id, person_id) DO UPDATE SET address = excluded.address
+         WHERE $2 = 'joined' AND participants.address <> excluded.address",
+        ticket,
+        part,
+        &people,
+        &addresses,
+        now
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn insert_attachment(tx: &mut Tx, message: i64, a: &NewAttachment) -> sqlx::Result<()> {
+    sqlx::query!(
+        "WITH b AS (INSERT INTO blobs (sha256, content) VALUES ($5, $6) ON CONFLICT (sha256) DO NOTHING)
+         INSERT INTO attachments (message_id, filename, content_type, content_id, sha256, inline, size)
+         VALUES ($1, $2, $3, $4, $5, $7, octet_length($6))",
+        message,
+        a.filename,
+        a.content_type,
+        a.content_id,
+        &a.sha256[..],
+        a.content,
+        a.inline
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn lock(tx: &mut Tx, ticket: i64) -> sqlx::Result<Option<Locked>> {
+    let row = sqlx::query!(
+        r#"SELECT t.id, t.status, t.requester_id, t.assignee_id, t.assignee_set, t.assignment_outcome, t.mailbox,
+                  t.subject, t.created_at, t.closed_at,
+                  EXISTS (SELECT FROM persons p WHERE p.id = t.assignee_id AND p.active AND p.role <> 'user') AS "active!"
+           FROM tickets t WHERE t.id = $1 FOR UPDATE OF t"#,
+        ticket
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(row.map(|r| Locked {
+        id: TicketId(r.id),
+        // The column's CHECK leaves nothing else.
+        status: Status::parse(&r.status).unwrap_or(Status::Open),
+        requester: PersonId(r.requester_id),
+        assignee: r.assignee_id.map(PersonId),
+        assignee_active: r.active,
+        assignee_set: r.assignee_set,
+        assigned_automatically: r.assignment_outcome.as_deref() == Some("matched"),
+        mailbox: r.mailbox,
+        subject: r.subject,
+        created_at: r.created_at,
+        closed_at: r.closed_at,
+    }))
+}
+
+pub(super) async fn set_status(
+    tx: &mut Tx,
+    ticket: i64,
+    status: Status,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE tickets SET status = $2, updated_at = $3, version = version + 1,
+                resolved_at = CASE WHEN $2 IN ('resolved', 'closed') THEN COALESCE(resolved_at, $3) END,
+                closed_at = CASE WHEN $2 = 'closed' THEN $3 END
+         WHERE id = $1",
+        ticket,
+        status.as_str(),
+        now
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn touch(tx: &mut Tx, ticket: i64, now: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE tickets SET updated_at = $2, version = version + 1 WHERE id = $1", ticket, now)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn insert_event(
+    tx: &mut Tx,
+    ticket: i64,
+    kind: &str,
+    actor: Option<i64>,
+    channel: Channel,
+    data: &Value,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO ticket_events (ticket_id, at, kind, actor_id, channel, data) VALUES ($1, $2, $3, $4, $5, $6)",
+        ticket,
+        now,
+        kind,
+        actor,
+        channel.as_str(),
+        data
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn close_resolved(
+    tx: &mut Tx,
+    before: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let result = sqlx::query!(
+        r#"WITH due AS (
+             SELECT id, channel FROM tickets WHERE status = 'resolved' AND resolved_at < $1
+             ORDER BY id FOR UPDATE SKIP LOCKED
+           ), e AS (
+             INSERT INTO ticket_events (ticket_id, at, kind, channel, data)
+             SELECT id, $2, 'status', channel, '{"from": "resolved", "to": "closed"}' FROM due
+           )
+           UPDATE tickets SET status = 'closed', closed_at = $2, updated_at = $2, version = version + 1
+           FROM due WHERE tickets.id = due.id"#,
+        before,
+        now
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(result.rows_affected())
+}
+
+pub(super) async fn set_bounced(
+    tx: &mut Tx,
+    delivery: i64,
+    state: &str,
+    detail: &str,
+) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        "UPDATE deliveries SET state = $2, reason = $3 WHERE id = $1 AND state IN ('sent', 'delayed') RETURNING ticket_id",
+        delivery,
+        state,
+        detail
+    )
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+pub(super) async fn is_participant(tx: &mut Tx, ticket: i64, person: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM participants WHERE ticket_id = $1 AND person_id = $2) AS "found!""#,
+        ticket,
+        person
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
+pub(super) async fn exists(tx: &mut Tx, ticket: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM tickets WHERE id = $1) AS "found!""#, ticket)
+        .fetch_one(&mut **tx)
+        .await
+}

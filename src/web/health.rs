@@ -1,0 +1,112 @@
+//! Alive, ready, and numbers.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::State as Shared;
+use super::error::Error;
+use crate::{database, ingest, queue, tickets};
+
+/// `GET /`: what this is, for whoever opens the address in a browser.
+pub(super) async fn about() -> Json<Value> {
+    Json(json!({
+        "service": "ticketd",
+        "version": env!("CARGO_PKG_VERSION"),
+        "health": ["/healthz", "/readyz", "/metrics"],
+        "log_in": "POST /api/auth/login {\"email\", \"password\"}",
+        "tickets": "GET /api/tickets",
+    }))
+}
+
+/// `GET /healthz`: the process answers.
+pub(super) async fn alive() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`: database, migrations and sources are fit for work; 503 with the reason where one is not.
+pub(super) async fn ready(State(state): State<Shared>) -> Response {
+    let database = match database::ping(&state.db).await {
+        Ok(_) => json!("ok"),
+        Err(_) => json!("does not answer"),
+    };
+    let migrations = match database::is_migrated(&state.db).await {
+        Ok(true) => json!("ok"),
+        Ok(false) => json!("missing: run `ticketd migrate`"),
+        Err(_) => json!("not known"),
+    };
+    let health = ingest::health(&state.db).await.unwrap_or_default();
+    let mut sources = serde_json::Map::new();
+    for mailbox in state.config.mailbox.iter().filter(|m| m.imap.is_some()) {
+        let known = health.iter().find(|h| h.name == mailbox.name);
+        let state = match known {
+            Some(h) if h.last_error.is_some() => {
+                json!({"failing_since": h.failing_since, "error": h.last_error, "checked_at": h.checked_at})
+            }
+            Some(h) if h.checked_at.is_some() => json!("ok"),
+            _ => json!("not read yet"),
+        };
+        sources.insert(mailbox.name.clone(), state);
+    }
+    let is_ready = database == "ok" && migrations == "ok" && sources.values().all(|s| s == "ok");
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = json!({"ready": is_ready, "database": database, "migrations": migrations, "sources": sources});
+    (status, Json(body)).into_response()
+}
+
+/// `GET /metrics`: Prometheus text format.
+pub(super) async fn metrics(State(state): State<Shared>) -> Result<Response, Error> {
+    let Some(handle) = &state.metrics else { return Err(Error::NotFound) };
+    if let Err(error) = gauge(&state).await {
+        // The counters are still worth having.
+        tracing::warn!(%error, "the database's numbers cannot be read");
+    }
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response())
+}
+
+/// Numbers that are read rather than counted.
+#[expect(clippy::cast_precision_loss, reason = "gauges are floating point; counts stay far below 2^52")]
+async fn gauge(state: &Shared) -> sqlx::Result<()> {
+    let backlog = queue::backlog(&state.db).await?;
+    for kind in queue::KINDS {
+        let of =
+            |list: &[(String, i64)]| list.iter().find(|(name, _)| name == kind.name).map_or(0, |(_, n)| *n);
+        metrics::gauge!("ticketd_jobs_waiting", "kind" => kind.name).set(of(&backlog.waiting) as f64);
+        metrics::gauge!("ticketd_jobs_dead", "kind" => kind.name).set(of(&backlog.dead) as f64);
+    }
+    let late = backlog.oldest_due.map_or(0.0, |due| (state.clock.now() - due).as_seconds_f64().max(0.0));
+    metrics::gauge!("ticketd_oldest_due_job_age_seconds").set(late);
+    for (status, count) in tickets::read::count_by_status(&state.db).await? {
+        metrics::gauge!("ticketd_tickets", "status" => status).set(count as f64);
+    }
+    let unassigned = tickets::read::count_unassigned(&state.db).await?;
+    metrics::gauge!("ticketd_tickets_unassigned").set(unassigned as f64);
+    for mailbox in ingest::health(&state.db).await? {
+        let failing = f64::from(u8::from(mailbox.last_error.is_some()));
+        metrics::gauge!("ticketd_mailbox_failing", "mailbox" => mailbox.name).set(failing);
+    }
+    Ok(())
+}
+
+/// What each metric means; called once, when the recorder is installed.
+pub fn describe_metrics() {
+    use ::metrics::{describe_counter, describe_gauge, describe_histogram};
+    describe_counter!("ticketd_mails_received_total", "Mails put into the ledger, by source");
+    describe_counter!("ticketd_mails_total", "Mails understood, by fate");
+    describe_counter!("ticketd_triages_total", "Judgements, by engine");
+    describe_counter!("ticketd_gemini_failures_total", "Calls of Gemini that gave no judgement, by kind");
+    describe_counter!("ticketd_assignments_total", "Assignments, by outcome");
+    describe_counter!("ticketd_deliveries_total", "Attempts to send, by outcome");
+    describe_counter!("ticketd_jobs_total", "Jobs run, by kind and outcome");
+    describe_counter!("ticketd_logins_total", "Log-ins, by outcome");
+    describe_histogram!("ticketd_job_seconds", "Time a job took, by kind");
+    describe_histogram!("ticketd_triage_seconds", "Time a judgement took, by engine");
+    describe_gauge!("ticketd_jobs_waiting", "Jobs that wait, by kind");
+    describe_gauge!("ticketd_jobs_dead", "Jobs on the dead-letter list, by kind");
+    describe_gauge!("ticketd_oldest_due_job_age_seconds", "How long the oldest due job has waited");
+    describe_gauge!("ticketd_tickets", "Tickets, by status");
+    describe_gauge!("ticketd_tickets_unassigned", "Active tickets that nobody could be given");
+    describe_gauge!("ticketd_mailbox_failing", "1 while a mailbox cannot be read");
+}

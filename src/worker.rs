@@ -1,0 +1,250 @@
+//! Runs due jobs: claims them, hands each to its stage, records failures.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use sqlx::PgPool;
+use sqlx::postgres::PgListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::assign::Assign;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::deliver::Deliver;
+use crate::ingest::Ingest;
+use crate::queue::{self, Claimed, Done, JobError, Verdict};
+use crate::tickets;
+use crate::triage::Triage;
+
+/// The stages, and what they share.
+#[derive(Clone, Debug)]
+pub struct Stages {
+    pub db: PgPool,
+    pub clock: Clock,
+    pub config: Arc<Config>,
+    pub ingest: Ingest,
+    pub triage: Triage,
+    pub assign: Assign,
+    pub deliver: Deliver,
+}
+
+/// Jobs one process works on at once: most of them wait for the database or the network.
+const AT_ONCE: usize = 12;
+/// Covers a lost notification, and finds jobs whose time has come.
+const POLL: Duration = Duration::from_millis(500);
+const SLOWEST_POLL: Duration = Duration::from_secs(15);
+
+impl Stages {
+    async fn dispatch(&self, job: &Claimed) -> Result<Done, JobError> {
+        match job.kind.name {
+            "ingest" => self.ingest.run(job).await,
+            "triage" => self.triage.run(job).await,
+            "assign" => self.assign.run(job).await,
+            "reassign" => self.assign.look_again(job).await,
+            "deliver" => self.deliver.run(job).await,
+            "close_resolved" => self.close_resolved(job).await,
+            other => Err(JobError::Fail(anyhow::anyhow!("no stage does `{other}`"))),
+        }
+    }
+
+    async fn close_resolved(&self, job: &Claimed) -> Result<Done, JobError> {
+        let now = self.clock.now();
+        let before = now - TimeDelta::days(self.config.assignment.close_after_days);
+        let mut tx = self.db.begin().await?;
+        let closed = tickets::close_resolved(&mut tx, before, now).await?;
+        if closed > 0 {
+            tracing::info!(closed, "closed {closed} resolved tickets");
+        }
+        job.done(tx).await
+    }
+
+    /// Runs one claimed job to its end, whatever that is. Says whether it is done.
+    pub async fn run(&self, job: &Claimed) -> bool {
+        let span = tracing::info_span!(
+            "job",
+            job.id = job.id.0,
+            job.kind = job.kind.name,
+            job.subject = job.subject
+        );
+        self.run_in_span(job).instrument(span).await
+    }
+
+    async fn run_in_span(&self, job: &Claimed) -> bool {
+        let begun = std::time::Instant::now();
+        let result = match tokio::time::timeout(job.kind.time_limit(), self.dispatch(job)).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(JobError::Retry(anyhow::anyhow!(
+                "it took longer than {} s",
+                job.kind.time_limit().as_secs()
+            ))),
+        };
+        metrics::histogram!("ticketd_job_seconds", "kind" => job.kind.name)
+            .record(begun.elapsed().as_secs_f64());
+        match result {
+            Ok(_done) => {
+                metrics::counter!("ticketd_jobs_total", "kind" => job.kind.name, "outcome" => "done")
+                    .increment(1);
+                true
+            }
+            Err(error) => {
+                self.record_failure(job, &error).await;
+                false
+            }
+        }
+    }
+
+    async fn record_failure(&self, job: &Claimed, error: &JobError) {
+        let jitter = rand::random();
+        let verdict = queue::failed(&self.db, job, error, self.clock.now(), jitter).await;
+        let (outcome, said) = match &verdict {
+            Ok(Verdict::WillRetry { .. }) => ("retry", "job failed; it will be tried again"),
+            Ok(Verdict::Dead) => ("dead", "job failed for good; see `ticketd jobs list --failed`"),
+            Ok(Verdict::Superseded) => ("late", "job was done by another worker"),
+            // Its lease runs out, and it is tried again.
+            Err(_) => ("unrecorded", "job failed, and so did writing that down; it will be tried again"),
+        };
+        metrics::counter!("ticketd_jobs_total", "kind" => job.kind.name, "outcome" => outcome).increment(1);
+        let error = format!("{error:#}");
+        match verdict {
+            Ok(Verdict::Dead) => tracing::error!(error, attempt = job.attempt, "{said}"),
+            // A race between two mails of a thread is no news.
+            Ok(Verdict::WillRetry { .. }) if job.attempt == 1 && error.contains("same moment") => {
+                tracing::debug!(error, attempt = job.attempt, "{said}");
+            }
+            _ => tracing::warn!(error, attempt = job.attempt, "{said}"),
+        }
+    }
+
+    /// Runs due jobs until none is due: for tests, and for commands that see their work through.
+    pub async fn settle(&self) -> anyhow::Result<usize> {
+        let mut done = 0;
+        loop {
+            let jobs = queue::claim(&self.db, self.clock.now(), 1).await?;
+            let Some(job) = jobs.first() else { return Ok(done) };
+            self.run(job).await;
+            done += 1;
+        }
+    }
+}
+
+/// A sign of life of the loop below, for the watchdog.
+#[derive(Clone, Debug)]
+pub struct Pulse(Arc<std::sync::Mutex<std::time::Instant>>);
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self(Arc::new(std::sync::Mutex::new(std::time::Instant::now())))
+    }
+}
+
+impl Pulse {
+    fn beat(&self) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = std::time::Instant::now();
+    }
+
+    /// How long ago the loop went round.
+    pub fn age(&self) -> Duration {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).elapsed()
+    }
+}
+
+/// Claims and runs jobs until told to stop, then sees to the end what is in hand.
+pub async fn run(stages: Stages, pulse: Pulse, stop: CancellationToken) {
+    let slots = Arc::new(Semaphore::new(AT_ONCE));
+    let mut running = JoinSet::new();
+    let mut listener = None;
+    let mut pause = POLL;
+    while !stop.is_cancelled() {
+        pulse.beat();
+        while let Some(ended) = running.try_join_next() {
+            report_panic(Some(ended));
+        }
+        let free = slots.available_permits();
+        match queue::claim(&stages.db, stages.clock.now(), i64::try_from(free).unwrap_or(1)).await {
+            Ok(jobs) => {
+                pause = POLL;
+                let took = jobs.len();
+                for job in jobs {
+                    let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+                    let stages = stages.clone();
+                    running.spawn(async move {
+                        stages.run(&job).await;
+                        drop(slot);
+                    });
+                }
+                if took == free && free > 0 {
+                    // A backlog: others may help.
+                    queue::ring(&stages.db).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot claim jobs; the database does not answer");
+                listener = None;
+                pause = (pause * 2).min(SLOWEST_POLL);
+                if wait(&stop, pause).await {
+                    break;
+                }
+                continue;
+            }
+        }
+        if listener.is_none() {
+            listener = listen(&stages.db).await;
+        }
+        wait_for_work(&stop, &mut listener, &mut running, slots.available_permits() > 0, pause).await;
+    }
+    while running.join_next().await.is_some() {}
+}
+
+async fn listen(db: &PgPool) -> Option<PgListener> {
+    let mut listener = PgListener::connect_with(db).await.ok()?;
+    // Without it a lost connection would be mended silently, and the claim above would not be repeated at once.
+    listener.eager_reconnect(false);
+    listener.listen(queue::CHANNEL).await.ok()?;
+    Some(listener)
+}
+
+/// Until a job is announced, one of ours ends (the next may follow from it), time passes, or we are to stop.
+async fn wait_for_work(
+    stop: &CancellationToken,
+    listener: &mut Option<PgListener>,
+    running: &mut JoinSet<()>,
+    may_take: bool,
+    pause: Duration,
+) {
+    let announced = async {
+        match listener.as_mut() {
+            Some(listener) => listener.try_recv().await.is_ok_and(|n| n.is_some()),
+            None => std::future::pending().await,
+        }
+    };
+    let lost = tokio::select! {
+        () = stop.cancelled() => false,
+        ended = running.join_next(), if !running.is_empty() => {
+            report_panic(ended);
+            false
+        }
+        alive = announced, if may_take => !alive,
+        () = tokio::time::sleep(pause) => false,
+    };
+    if lost {
+        *listener = None;
+    }
+}
+
+fn report_panic(ended: Option<Result<(), tokio::task::JoinError>>) {
+    if let Some(Err(error)) = ended {
+        tracing::error!(%error, "a job's task panicked; the job is tried again when its lease ends");
+    }
+}
+
+/// Waits; true when we are to stop.
+async fn wait(stop: &CancellationToken, pause: Duration) -> bool {
+    tokio::select! {
+        () = stop.cancelled() => true,
+        () = tokio::time::sleep(pause) => false,
+    }
+}

@@ -1,0 +1,11 @@
+//! The world around ticketd: a real PostgreSQL, Dovecot and SMTP server, a fake Gemini, and people who write mail.
+
+pub mod certificates;
+pub mod children;
+pub mod desk;
+pub mod dovecot;
+pub mod gemini;
+pub mod logs;
+pub mod mail;
+pub mod postgres;
+pub mod smtp;
