@@ -91,6 +91,10 @@ impl App {
         let masters = master_secrets(&config, &db, &clock).await?;
         let signer = Signer::new(&masters);
         let mailer = Arc::new(Mailer::new(&config)?);
+        for mailbox in config.mailbox.iter().filter(|m| m.imap.is_some()) {
+            // A secret that cannot be read is said at start, not by a mailbox that stays silent.
+            sources::reader(mailbox, &db, &clock, config.mail.max_message_bytes)?;
+        }
         let gemini = Triage::client(&config)?;
         let (c, s) = (|| Arc::clone(&config), || signer.clone());
         let stages = Stages {
@@ -159,16 +163,20 @@ impl App {
     fn start_sources(&self, stop: &CancellationToken) -> JoinSet<()> {
         let mut running = JoinSet::new();
         let (db, clock) = (self.stages.db.clone(), self.stages.clock.clone());
+        let max_bytes = self.config.mail.max_message_bytes;
         for mailbox in self.config.mailbox.iter().filter(|m| m.imap.is_some()) {
-            let reader = sources::Reader {
-                db: db.clone(),
-                clock: clock.clone(),
-                mailbox: mailbox.clone(),
-                max_message_bytes: self.config.mail.max_message_bytes,
-            };
-            let token = stop.clone();
+            let (mailbox, db, clock, token) = (mailbox.clone(), db.clone(), clock.clone(), stop.clone());
             running.spawn(supervised("mailbox", stop.clone(), move || {
-                sources::read_mailbox(reader.clone(), token.clone())
+                let reader = sources::reader(&mailbox, &db, &clock, max_bytes);
+                let token = token.clone();
+                async move {
+                    match reader {
+                        Ok(reader) => sources::imap::run(reader, token).await,
+                        Err(error) => {
+                            tracing::error!(error = format!("{error:#}"), "a mailbox cannot be read")
+                        }
+                    }
+                }
             }));
         }
         if let (Some(maildir), Some(mailbox)) =
@@ -176,13 +184,10 @@ impl App {
         {
             let token = stop.clone();
             running.spawn(supervised("maildir", stop.clone(), move || {
-                sources::maildir::run(
-                    maildir.path.clone(),
-                    mailbox.name.clone(),
-                    db.clone(),
-                    clock.clone(),
-                    token.clone(),
-                )
+                let (path, name) = (maildir.path.clone(), mailbox.name.clone());
+                let maildir =
+                    sources::maildir::Maildir::new(path, name, max_bytes, db.clone(), clock.clone());
+                sources::maildir::run(maildir, token.clone())
             }));
         }
         running

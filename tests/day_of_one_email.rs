@@ -25,7 +25,7 @@ async fn a_customers_mail_is_acknowledged_assigned_answered_and_joined_by_the_ne
     assert_eq!(header(&acknowledgement, "In-Reply-To").as_deref(), first.header("Message-ID"));
     assert_eq!(header(&acknowledgement, "Auto-Submitted").as_deref(), Some("auto-replied"));
     assert_eq!(header(&acknowledgement, "Subject").as_deref(), Some("Re: [#1001] Charged twice"));
-    assert_eq!(desk.mails_to("ada@example.net").first().map(|m| m.mail_from.as_str()), Some(""));
+    assert_eq!(desk.mails_to("ada@example.net").first().map(|m| m.mail_from.as_str()), Some("<>"));
 
     // Bea is told that it is hers, and why.
     let notice = desk.last_mail_to("bea@example.org");

@@ -46,7 +46,7 @@ pub(super) async fn run(path: &Path, offline: bool) -> anyhow::Result<ExitCode> 
         report.line("database", check_database(&config).await)?;
         let mailer = Mailer::new(&config);
         for mailbox in &config.mailbox {
-            check_mailbox(mailbox, mailer.as_ref().ok(), &config, &mut report).await?;
+            check_mailbox(mailbox, mailer.as_ref().ok(), &mut report).await?;
         }
         if let Err(error) = mailer {
             report.line("smtp", Err(error))?;
@@ -89,20 +89,16 @@ async fn check_database(config: &Config) -> anyhow::Result<String> {
 async fn check_mailbox(
     mailbox: &Mailbox,
     mailer: Option<&Mailer>,
-    config: &Config,
     report: &mut Report,
 ) -> anyhow::Result<()> {
     if mailbox.imap.is_some() {
         let limit = Duration::from_secs(60);
-        let checked =
-            match tokio::time::timeout(limit, sources::check_mailbox(mailbox, config.mail.max_message_bytes))
-                .await
-            {
-                Ok(checked) => checked,
-                Err(_elapsed) => {
-                    Err(anyhow::anyhow!("no answer within {} s: check host, port and tls", limit.as_secs()))
-                }
-            };
+        let checked = match tokio::time::timeout(limit, sources::check_mailbox(mailbox)).await {
+            Ok(checked) => checked,
+            Err(_elapsed) => {
+                Err(anyhow::anyhow!("no answer within {} s: check host, port and tls", limit.as_secs()))
+            }
+        };
         report.line(&format!("mailbox {} imap", mailbox.name), checked)?;
     }
     if let Some(mailer) = mailer {
