@@ -29,7 +29,7 @@ const POOL: u32 = 16;
 /// SIGTERM to exit: what is in hand is finished within this time.
 const DRAIN: Duration = Duration::from_secs(30);
 /// A worker that has not gone round for this long is stuck, and the watchdog is not fed any more.
-const STUCK: Duration = Duration::from_secs(60);
+const STUCK: Duration = Duration::from_mins(1);
 
 /// A database, and the server behind it if it is our own.
 #[derive(Debug)]
@@ -173,7 +173,7 @@ impl App {
                     match reader {
                         Ok(reader) => sources::imap::run(reader, token).await,
                         Err(error) => {
-                            tracing::error!(error = format!("{error:#}"), "a mailbox cannot be read")
+                            tracing::error!(error = format!("{error:#}"), "a mailbox cannot be read");
                         }
                     }
                 }
@@ -230,9 +230,10 @@ where
         if stop.is_cancelled() {
             return;
         }
-        match ended {
-            Some(Err(error)) => tracing::error!(%error, task = name, "the task {name} died; it starts again"),
-            _ => tracing::error!(task = name, "the task {name} ended by itself; it starts again"),
+        if let Some(Err(error)) = ended {
+            tracing::error!(%error, task = name, "the task {name} died; it starts again");
+        } else {
+            tracing::error!(task = name, "the task {name} ended by itself; it starts again");
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -244,7 +245,7 @@ where
 /// Feeds systemd's watchdog with the worker's real progress until `stop`.
 async fn watch_over(pulse: &Pulse, stop: &CancellationToken) {
     notify_systemd(&[sd_notify::NotifyState::Ready]);
-    let pause = sd_notify::watchdog_enabled().map_or(Duration::from_secs(3600), |limit| limit / 3);
+    let pause = sd_notify::watchdog_enabled().map_or(Duration::from_hours(1), |limit| limit / 3);
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
@@ -291,13 +292,12 @@ pub fn install_metrics() -> Option<PrometheusHandle> {
 pub async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    match (terminate, interrupt) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+    if let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-        _ => tracing::error!("cannot listen for signals"),
+    } else {
+        tracing::error!("cannot listen for signals");
     }
 }

@@ -240,12 +240,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Mail(command) => read_mail(command)?,
         Command::Triage(TriageCommand::Predict { catalogue }) => predict(&catalogue)?,
         Command::Admin(AdminCommand::Create { file, email, name }) => {
-            create_admin(&file.config, &email, name).await?
+            create_admin(&file.config, &email, name).await?;
         }
         Command::Skills(command) => skills(command).await?,
         Command::Jobs(command) => jobs(command).await?,
         Command::Ledger(LedgerCommand::List { file, fate, limit }) => {
-            ledger(&file.config, fate.as_deref(), limit).await?
+            ledger(&file.config, fate.as_deref(), limit).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -306,10 +306,10 @@ async fn answer_reloads(path: &Path) {
     while reload.recv().await.is_some() {
         match Config::load(path) {
             Ok(_) => {
-                tracing::info!("SIGHUP: the configuration is sound; it takes effect at the next restart")
+                tracing::info!("SIGHUP: the configuration is sound; it takes effect at the next restart");
             }
             Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "SIGHUP: the configuration has an error")
+                tracing::warn!(error = format!("{error:#}"), "SIGHUP: the configuration has an error");
             }
         }
     }
@@ -330,13 +330,12 @@ async fn migrate(path: &Path) -> anyhow::Result<()> {
 }
 
 async fn take_in(path: &Path, mail: Option<&Path>) -> anyhow::Result<()> {
-    let raw = match mail.filter(|p| *p != Path::new("-")) {
-        Some(file) => std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?,
-        None => {
-            let mut raw = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut raw).context("cannot read standard input")?;
-            raw
-        }
+    let raw = if let Some(file) = mail.filter(|p| *p != Path::new("-")) {
+        std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?
+    } else {
+        let mut raw = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut raw).context("cannot read standard input")?;
+        raw
     };
     if raw.is_empty() {
         bail!("the mail is empty");

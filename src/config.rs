@@ -556,7 +556,7 @@ mod tests {
         insta::assert_snapshot!(error(&format!("{MAILBOX}after = \"move\"")), @r#"`mailbox[0].after`: `move` is none of "keep", "seen", "move:FOLDER", "delete""#);
         insta::assert_snapshot!(error(&format!("{MAILBOX}{MAILBOX}")), @"mailbox support: the name is used twice");
         insta::assert_snapshot!(error("[triage]\nengine = \"gemini\""), @r#"triage: engine is "gemini" but the section [gemini] is missing"#);
-        insta::assert_snapshot!(error("[http\n"), @"line 1: invalid table header, expected `.`, `]`");
+        insta::assert_snapshot!(error("[http\n"), @"line 1: unclosed table, expected `]`");
     }
 
     #[test]

@@ -7,13 +7,12 @@ use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders, PartType};
 use super::decode::{self, is_direction_trick, one_line};
 use super::fields::{self, Field, Parameters};
 use super::parse::Attachment;
+use super::repair;
 
 /// Deeper nesting than this is no mail that a person wrote.
 const MAX_DEPTH: usize = 60;
 /// Most attachments that are taken from one mail.
 const MAX_ATTACHMENTS: usize = 1000;
-/// How many open multiparts of a cut mail are closed again.
-const MAX_OPEN: usize = 12;
 
 /// What the body holds.
 #[derive(Debug, Default)]
@@ -27,26 +26,13 @@ pub struct Body {
 /// Reads the body of `raw`. Never fails; what could not be read is named in `problems`.
 pub fn read(raw: &[u8]) -> Body {
     let mut body = Body::default();
-    let Some(message) = tree(raw, &mut body.problems) else {
-        whole_as_text(raw, &mut body);
-        return body;
-    };
-    let open = open_boundaries(&message, raw);
-    if open.is_empty() {
-        collect(&message, raw, &mut body);
-        return body;
+    let repaired = repair::repair(raw);
+    if repaired.is_changed {
+        body.problems.push("a multipart is not closed, or a header line badly folded".to_owned());
     }
-    // RFC 2046 §5.1.2: a cut mail ends where it ends. The parser wants to see the closing delimiters.
-    body.problems.push("multipart without its closing delimiter".to_owned());
-    let mut closed = raw.to_vec();
-    for boundary in open {
-        closed.extend_from_slice(b"\r\n--");
-        closed.extend_from_slice(&boundary);
-        closed.extend_from_slice(b"--\r\n");
-    }
-    match tree(&closed, &mut body.problems) {
-        Some(message) => collect(&message, &closed, &mut body),
-        None => collect(&message, raw, &mut body),
+    match tree(&repaired.raw, &mut body.problems) {
+        Some(message) => collect(&message, &repaired.raw, &mut body),
+        None => whole_as_text(raw, &mut body),
     }
     body
 }
@@ -70,42 +56,6 @@ fn whole_as_text(raw: &[u8], body: &mut Body) {
     let (_, start) = fields::split(raw);
     let text = decode::text(raw.get(start..).unwrap_or_default(), None);
     body.text = (!text.trim().is_empty()).then_some(text);
-}
-
-/// The boundaries that were declared but never closed, innermost first. In a cut mail only the last part of each
-/// multipart can be open.
-fn open_boundaries(message: &Message<'_>, raw: &[u8]) -> Vec<Vec<u8>> {
-    let mut open = Vec::new();
-    let mut id = 0;
-    for _ in 0..MAX_OPEN {
-        let Some(part) = part(message, id) else { break };
-        let Some(boundary) = part.content_type().and_then(|kind| kind.attribute("boundary")) else { break };
-        let closing = [b"--", boundary.as_bytes(), b"--"].concat();
-        let is_closed = regex::bytes::Regex::new(&format!("(?-u:{})", escaped(&closing)))
-            .is_ok_and(|closing| closing.is_match(raw));
-        if !is_closed && !boundary.is_empty() {
-            open.push(boundary.as_bytes().to_vec());
-        }
-        match &part.body {
-            PartType::Multipart(children) => match children.last() {
-                Some(last) if *last > id => id = *last,
-                _ => break,
-            },
-            _ => break,
-        }
-    }
-    open.reverse();
-    open
-}
-
-fn escaped(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        out.push_str("\\x");
-        for digit in [byte >> 4, byte & 15] {
-            out.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
-        }
-        out
-    })
 }
 
 fn part<'a, 'b>(message: &'a Message<'b>, id: u32) -> Option<&'a MessagePart<'b>> {

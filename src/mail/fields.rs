@@ -51,9 +51,14 @@ pub fn split(raw: &[u8]) -> (Vec<Field>, usize) {
     (fields, at)
 }
 
+/// Whether a line begins a header field.
+pub(crate) fn is_field(line: &[u8]) -> bool {
+    field(line).is_some()
+}
+
 /// RFC 5322 §2.2: a name of printable characters without colon; §4.5.3 allows white space before the colon.
 fn field(line: &[u8]) -> Option<Field> {
-    let colon = line.iter().take(200).position(|byte| *byte == b':')?;
+    let colon = line.iter().take(998).position(|byte| *byte == b':')?;
     let (name, value) = line.split_at_checked(colon)?;
     let name = name.trim_ascii_end();
     if name.is_empty() || !name.iter().all(|byte| (33..=126).contains(byte)) {

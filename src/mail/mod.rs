@@ -12,5 +12,6 @@ pub mod html;
 pub mod html_text;
 pub mod parse;
 pub mod reading;
+pub mod repair;
 pub mod reply;
 pub mod token;

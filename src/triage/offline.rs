@@ -1,7 +1,7 @@
 //! The engine that needs nobody: rules and a word index over the live catalogue, in about a millisecond.
 //!
-//! It is deterministic, keeps nothing between tickets, and would rather say nothing than guess. Knows neither the
-//! database nor the network.
+//! It is deterministic, learns nothing from one ticket for the next, and would rather say nothing than guess. Knows
+//! neither the database nor the network.
 
 mod catalogue;
 mod concepts;
@@ -32,7 +32,7 @@ pub fn judge(question: &Question) -> Judgement {
     let body = head(&question.body, MAX_BODY_CHARS);
     let subject = head(&question.subject, MAX_BODY_CHARS);
     let (skill_catalogue, category_catalogue) =
-        (Catalogue::new(&question.skills), Catalogue::new(&question.categories));
+        (Catalogue::shared(&question.skills), Catalogue::shared(&question.categories));
     let skills = skill_catalogue.rank(subject, body);
     let categories = category_catalogue.rank(subject, body);
     let mut words = text::words(subject);
@@ -203,6 +203,7 @@ mod tests {
             ("Who in IT can help with my screen?", "it"),
             ("PostgresQuery fails in run_sql_file", "postgres"),
             ("SMTP4DEV and imap", "email"),
+            ("My hardwrae is broken", "it"),
         ];
         for (subject, skill) in cases {
             let judgement = judge(&question(subject, ""));

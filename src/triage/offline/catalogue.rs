@@ -13,6 +13,10 @@ use crate::triage::question::Label;
 
 /// A word of the title counts as often as two of the body.
 const TITLE: f32 = 2.0;
+/// A word that is repeated counts a little less each time.
+const REPETITION: f32 = 0.85;
+/// Skills and categories, and those of before a change that is still being judged by.
+const KEPT: usize = 4;
 
 /// A catalogue made ready for scoring.
 #[derive(Debug)]
@@ -42,6 +46,19 @@ impl Catalogue {
         Self { labels: labels.to_vec(), language, indexes: Mutex::default() }
     }
 
+    /// The catalogue of these labels, made anew only when they change: making it takes longer than using it.
+    pub(super) fn shared(labels: &[Label]) -> Arc<Self> {
+        static MADE: Mutex<Vec<Arc<Catalogue>>> = Mutex::new(Vec::new());
+        let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = made.iter().find(|catalogue| catalogue.labels == labels) {
+            return Arc::clone(known);
+        }
+        made.truncate(KEPT - 1);
+        let new = Arc::new(Self::new(labels));
+        made.insert(0, Arc::clone(&new));
+        new
+    }
+
     /// All labels, best first. Equals stay in the catalogue's order, but a catch-all goes before others that nothing
     /// speaks for.
     pub fn rank(&self, title: &str, body: &str) -> Vec<Ranked> {
@@ -64,7 +81,7 @@ impl Catalogue {
             index.add_phrases(words, &terms, &mut tallies);
         }
         for (term, (weight, word)) in &wanted {
-            index.add_term(term, word, *weight, &mut tallies);
+            index.add_term(term, word, weight.powf(REPETITION), &mut tallies);
         }
         for cue in cues::of(title, &title_words) {
             index.add_term(&stems.stem(cue.stands_for), cue.shown_as, cue.weight, &mut tallies);

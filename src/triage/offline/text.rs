@@ -10,6 +10,8 @@ use super::stopwords::STOP_WORDS;
 
 /// Shorter texts are guessed wrongly too often: "printer broken" is Esperanto to whatlang.
 const MIN_CHARS_FOR_LANGUAGE: usize = 40;
+/// And more than this only takes time.
+const MAX_CHARS_FOR_LANGUAGE: usize = 2_000;
 
 /// ISO 639-3 of whatlang to ISO 639-1 of the world.
 const CODES: &[(Lang, &str)] = &[
@@ -92,7 +94,9 @@ static STOPS: LazyLock<BTreeMap<&str, BTreeSet<&str>>> = LazyLock::new(|| {
 /// The language of a text as ISO 639-1, where it can be told reliably.
 pub(super) fn language(text: &str) -> Option<&'static str> {
     text.chars().nth(MIN_CHARS_FOR_LANGUAGE - 1)?;
-    let found = detect(text).filter(whatlang::Info::is_reliable)?;
+    let end = text.char_indices().nth(MAX_CHARS_FOR_LANGUAGE).map(|(end, _)| end);
+    let found =
+        detect(end.and_then(|end| text.get(..end)).unwrap_or(text)).filter(whatlang::Info::is_reliable)?;
     CODES.iter().find(|(lang, _)| *lang == found.lang()).map(|(_, code)| *code)
 }
 
