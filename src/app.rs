@@ -127,7 +127,7 @@ impl App {
         {
             let (stages, pulse, stop) = (self.stages.clone(), pulse.clone(), worker_stop.clone());
             workers.spawn(supervised("worker", worker_stop.clone(), move || {
-                worker::run(stages.clone(), pulse.clone(), stop.clone())
+                worker::run(stages.clone(), pulse.clone(), worker::POLL, stop.clone())
             }));
             let (db, clock, stop) = (self.stages.db.clone(), self.stages.clock.clone(), sources_stop.clone());
             workers.spawn(supervised("schedule", sources_stop.clone(), move || {

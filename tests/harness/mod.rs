@@ -9,3 +9,4 @@ pub mod logs;
 pub mod mail;
 pub mod postgres;
 pub mod smtp;
+pub mod wait;
