@@ -209,6 +209,11 @@ impl Listeners {
         };
         Ok(Self { http: Some(listen("http.listen", config.http.listen).await?), metrics })
     }
+
+    /// Where the API can be reached: the port is the system's choice where 0 is configured.
+    pub fn address(&self) -> Option<std::net::SocketAddr> {
+        self.http.as_ref()?.local_addr().ok()
+    }
 }
 
 async fn listen(key: &str, address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
@@ -287,17 +292,19 @@ pub fn install_metrics() -> Option<PrometheusHandle> {
     Some(handle)
 }
 
-/// Waits for SIGTERM or SIGINT.
-pub async fn stop_signal() {
+/// Waits for SIGTERM or SIGINT, and takes note of them from the call on, not only from the first poll.
+pub fn stop_signal() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    match (terminate, interrupt) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+    async move {
+        match (terminate, interrupt) {
+            (Ok(mut terminate), Ok(mut interrupt)) => {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
             }
+            _ => tracing::error!("cannot listen for signals"),
         }
-        _ => tracing::error!("cannot listen for signals"),
     }
 }
