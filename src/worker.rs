@@ -14,6 +14,7 @@ use tracing::Instrument;
 use crate::assign::Assign;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::crash;
 use crate::deliver::Deliver;
 use crate::ingest::Ingest;
 use crate::queue::{self, Claimed, Done, JobError, Verdict};
@@ -74,6 +75,7 @@ impl Stages {
     }
 
     async fn run_in_span(&self, job: &Claimed) -> bool {
+        crash::point("worker.claimed");
         let begun = std::time::Instant::now();
         let result = match tokio::time::timeout(job.kind.time_limit(), self.dispatch(job)).await {
             Ok(result) => result,
