@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod children;
+pub mod daemon;
 pub mod desk;
 pub mod dovecot;
 pub mod gemini;
