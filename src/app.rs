@@ -127,7 +127,7 @@ impl App {
         {
             let (stages, pulse, stop) = (self.stages.clone(), pulse.clone(), worker_stop.clone());
             workers.spawn(supervised("worker", worker_stop.clone(), move || {
-                worker::run(stages.clone(), pulse.clone(), stop.clone())
+                worker::run(stages.clone(), pulse.clone(), worker::POLL, stop.clone())
             }));
             let (db, clock, stop) = (self.stages.db.clone(), self.stages.clock.clone(), sources_stop.clone());
             workers.spawn(supervised("schedule", sources_stop.clone(), move || {
@@ -209,6 +209,11 @@ impl Listeners {
         };
         Ok(Self { http: Some(listen("http.listen", config.http.listen).await?), metrics })
     }
+
+    /// Where the API can be reached: the port is the system's choice where 0 is configured.
+    pub fn address(&self) -> Option<std::net::SocketAddr> {
+        self.http.as_ref()?.local_addr().ok()
+    }
 }
 
 async fn listen(key: &str, address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
@@ -288,16 +293,18 @@ pub fn install_metrics() -> Option<PrometheusHandle> {
     Some(handle)
 }
 
-/// Waits for SIGTERM or SIGINT.
-pub async fn stop_signal() {
+/// Waits for SIGTERM or SIGINT, and takes note of them from the call on, not only from the first poll.
+pub fn stop_signal() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    if let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    async move {
+        if let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        } else {
+            tracing::error!("cannot listen for signals");
         }
-    } else {
-        tracing::error!("cannot listen for signals");
     }
 }

@@ -284,11 +284,13 @@ async fn serve(path: &Path) -> anyhow::Result<()> {
     database::migrate(&storage.db).await?;
     let app =
         App::build(Arc::clone(&config), storage.db.clone(), Clock::system(), app::install_metrics()).await?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), listen = %config.http.listen, "ticketd is up");
+    let stop_asked = app::stop_signal();
+    let listen = listeners.address().map(|address| address.to_string());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), listen, "ticketd is up");
     let stop = CancellationToken::new();
     tokio::join!(app.run(listeners, stop.clone()), async {
         tokio::select! {
-            () = app::stop_signal() => {}
+            () = stop_asked => {}
             () = answer_reloads(path) => {}
         }
         stop.cancel();

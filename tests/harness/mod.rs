@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod children;
+pub mod daemon;
 pub mod desk;
 pub mod dovecot;
 pub mod gemini;
@@ -9,3 +10,4 @@ pub mod logs;
 pub mod mail;
 pub mod postgres;
 pub mod smtp;
+pub mod wait;
