@@ -51,6 +51,15 @@ impl ReaderLock {
         }
     }
 
+    /// Gives the right back at once. Dropping does so too, but only when the server notices.
+    pub async fn release(mut self) {
+        let unlocking = sqlx::query_scalar::<_, i32>("SELECT 1 FROM pg_advisory_unlock_all()");
+        let released = tokio::time::timeout(ANSWER, unlocking.fetch_one(&mut self.connection)).await;
+        if !matches!(released, Ok(Ok(_))) {
+            tracing::debug!("the reader's lock could not be given back; it ends with its connection");
+        }
+    }
+
     async fn connect(db: &PgPool) -> anyhow::Result<Self> {
         // Not from the pool: it would close the connection when it thinks it idle or old.
         let options = db.connect_options();

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -132,7 +132,12 @@ impl Shared {
             out.write_all(&answer)?;
             match end {
                 End::Tagged(status) => out.write_all(format!("{tag} {status}\r\n").as_bytes())?,
-                End::HangUp => return Ok(()),
+                End::HangUp => {
+                    // Half-closed: the client can still write, so only the missing answer tells it.
+                    out.shutdown(Shutdown::Write)?;
+                    lines.by_ref().for_each(drop);
+                    return Ok(());
+                }
                 End::Idle => {
                     lines.next();
                     out.write_all(format!("{tag} OK done\r\n").as_bytes())?;

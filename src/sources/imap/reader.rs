@@ -118,10 +118,17 @@ fn pause(pace: &Pace, failures: u32, error: &ImapError, jitter: f32) -> Duration
 /// One connection's life. Other processes may read while this one can't.
 async fn read_until_it_breaks(reader: &mut Reader) -> Result<Infallible, ImapError> {
     let mut lock = ReaderLock::acquire(&reader.db, &format!("imap:{}", reader.mailbox)).await?;
+    let broke = read_locked(reader, &mut lock).await;
+    // Or our own next try would find it taken until PostgreSQL has noticed.
+    lock.release().await;
+    broke
+}
+
+async fn read_locked(reader: &mut Reader, lock: &mut ReaderLock) -> Result<Infallible, ImapError> {
     let mut connection = Connection::open(&reader.mailbox, &reader.settings).await?;
     let opened = open_folder(&mut connection, reader).await?;
     loop {
-        let count = sync(&mut connection, reader, opened, Some(&mut lock)).await?;
+        let count = sync(&mut connection, reader, opened, Some(&mut *lock)).await?;
         reader.progress.failures = 0;
         tracing::debug!(mailbox = reader.mailbox, count, "mailbox read");
         if !connection.news {

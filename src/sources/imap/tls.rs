@@ -165,3 +165,35 @@ fn bare(name: &str) -> &str {
     let inside = name.split_once('(').and_then(|(_, inside)| inside.strip_suffix(')')).unwrap_or(name);
     inside.trim_matches('"')
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A certificate as `openssl req -x509` makes them: signed by itself, and an authority.
+    fn self_signed(name: &str) -> CertificateDer<'static> {
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().clone()
+    }
+
+    #[test]
+    fn a_pinned_certificate_is_good_for_its_own_name_only() {
+        let own = self_signed("mail.test");
+        let mut roots = known_authorities().clone();
+        roots.add(own.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        let verifier = Verifier { usual, pinned: vec![own.clone()] };
+        let is_good = |certificate: &CertificateDer<'_>, name: &str| {
+            let name = ServerName::try_from(name).unwrap();
+            let now = UnixTime::since_unix_epoch(Duration::from_hours(500_000));
+            verifier.verify_server_cert(certificate, &[], &name, &[], now).is_ok()
+        };
+        assert!(is_good(&own, "mail.test"));
+        assert!(!is_good(&own, "other.test"));
+        assert!(!is_good(&self_signed("mail.test"), "mail.test"));
+    }
+}

@@ -1,0 +1,39 @@
+//! One process reads a source, and knows when it may not any more.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use sqlx::PgPool;
+use ticketd::sources::lock::ReaderLock;
+
+use crate::harness::stub_postgres;
+
+async fn database() -> PgPool {
+    std::future::ready(stub_postgres::pool()).await
+}
+
+/// Ends the connections of all who hold the lock `imap:lost`, as a restart of PostgreSQL would.
+async fn cut_lock_holders(db: &PgPool) {
+    let cut: Vec<bool> = sqlx::query_scalar(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks
+         WHERE locktype = 'advisory' AND objid = hashtext('imap:lost')::BIGINT & x'ffffffff'::BIGINT",
+    )
+    .fetch_all(db)
+    .await
+    .unwrap();
+    assert_eq!(cut, [true]);
+}
+
+#[tokio::test]
+async fn a_lock_is_lost_with_its_connection_and_its_holder_knows() {
+    let db = database().await;
+    let mut lock = ReaderLock::acquire(&db, "imap:lost").await.unwrap();
+    lock.check().await.unwrap();
+    assert!(ReaderLock::try_acquire(&db, "imap:lost").await.unwrap().is_none());
+    assert!(ReaderLock::try_acquire(&db, "imap:other").await.unwrap().is_some());
+    cut_lock_holders(&db).await;
+    lock.check().await.unwrap_err();
+    let mut next = ReaderLock::acquire(&db, "imap:lost").await.unwrap();
+    next.check().await.unwrap();
+    next.release().await;
+    assert!(ReaderLock::try_acquire(&db, "imap:lost").await.unwrap().is_some());
+}
