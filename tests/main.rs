@@ -10,3 +10,4 @@ mod architecture;
 mod gemini_client;
 
 mod day_of_one_email;
+mod email_threads;
