@@ -341,6 +341,8 @@ async fn an_automatic_answer_is_kept_but_reopens_nothing_and_joins_nobody() {
         mail(from, "", text).answering(&answer).with("Auto-Submitted", "auto-replied")
     };
     desk.handles(&automatic(ADA, "I am away.")).await;
+    // Her mail is forwarded to somebody whose machine answers too.
+    desk.handles(&automatic(BOB, "I am away as well.")).await;
     assert_eq!(desk.ticket(1001).await.status, "resolved");
     desk.closes_what_is_resolved().await;
     desk.handles(&automatic(ADA, "I am still away.")).await;
@@ -349,7 +351,7 @@ async fn an_automatic_answer_is_kept_but_reopens_nothing_and_joins_nobody() {
     desk.handles(&automatic(ADA, "I am back.")).await;
 
     assert_eq!(desk.tickets().await, 1);
-    assert_eq!(desk.conversation(1001).await.len(), 5);
+    assert_eq!(desk.conversation(1001).await.len(), 6);
     assert_eq!(desk.participants(1001).await, [part("requester", "ada@example.net")]);
     assert_eq!(desk.mails_to("bea@example.org").len(), notices, "nobody is told of machines");
     assert_eq!(desk.mails_to("ada@example.net").len(), 2, "acknowledgement and answer");

@@ -230,7 +230,11 @@ pub async fn append(
     }
     let id = MessageId(inserted.message_id);
     insert_attachments(tx, id, &message.attachments).await?;
-    sql::insert_participants(tx, ticket.id.0, "joined", std::slice::from_ref(&message.author), now).await?;
+    if message.from_human {
+        // A machine that answers what was forwarded to it takes no part.
+        sql::insert_participants(tx, ticket.id.0, "joined", std::slice::from_ref(&message.author), now)
+            .await?;
+    }
     sql::insert_participants(tx, ticket.id.0, "cc", &message.cc, now).await?;
     let mut status = ticket.status;
     if message.from_human {
