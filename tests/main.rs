@@ -11,3 +11,4 @@ mod gemini_client;
 
 mod day_of_one_email;
 mod email_threads;
+mod staff_answers;

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use std::time::Duration;
 
+use super::answer::{self, Known};
 use super::sql::{self, Fate};
 use super::understand::{self, Understood, without_nul};
 use crate::clock::Clock;
@@ -196,7 +197,7 @@ impl Ingest {
         let author = self.author(tx, arrival).await?;
         let known = tickets::find_threads(tx, &wanted_ids(read)).await?;
         let message = self.message(tx, arrival, &author, &known).await?;
-        if let Some(outcome) = self.from_staff(tx, arrival, &author, &message).await? {
+        if let Some(outcome) = self.take_staff_answer(tx, arrival, &author, &message).await? {
             return Ok(outcome);
         }
         let (found, related) = find_ticket(tx, arrival, &author, &known).await?;
@@ -275,7 +276,7 @@ impl Ingest {
     }
 
     /// A mail with a token made for a staff member: their answer, if it comes from their address.
-    async fn from_staff(
+    async fn take_staff_answer(
         &self,
         tx: &mut Tx,
         arrival: &Arrival<'_>,
@@ -292,44 +293,37 @@ impl Ingest {
                 Err(TicketError::Unknown(_)) => continue,
                 locked => locked?,
             };
-            let note = |why: &'static str| (why, Outcome::appended(token.ticket, Some(why)));
-            let answer = answer_of(&arrival.read.visible);
-            let (why, outcome) = if author.id != holder.id {
-                note("it answers a notice that was made for another person")
+            let (public, remarks) = tickets::public_and_remarks(tx, token.ticket).await?;
+            let known = Known { public, remarks };
+            let answer = if author.id != holder.id {
+                Err("it answers a notice that was made for another person")
             } else if arrival.read.class != Class::Human {
-                note("an automatic answer from staff's mailbox")
-            } else if answer.trim().is_empty() {
-                note("nothing is written above the line")
+                Err("an automatic answer from staff's mailbox")
             } else if locked.status == tickets::Status::Closed {
-                note("the ticket is closed: a requester's mail reopens it")
+                Err("the ticket is closed: a requester's mail reopens it")
             } else {
-                let staff = StaffMessage {
-                    author: holder.id,
-                    channel: Channel::Email,
-                    text: &answer,
-                    inbound: Some(message),
-                };
-                tickets::reply(tx, &locked, &staff, arrival.now, arrival.now).await?;
-                return Ok(Some(Outcome::appended(token.ticket, Some("staff's answer"))));
+                answer::answer(&arrival.read.visible, &known)
+            };
+            let why = match answer {
+                Ok(answer) => {
+                    let mut message = message.clone();
+                    message.attachments.retain(|file| answer::may_leave(file, &known));
+                    let staff = StaffMessage {
+                        author: holder.id,
+                        channel: Channel::Email,
+                        text: &answer,
+                        inbound: Some(&message),
+                    };
+                    tickets::reply(tx, &locked, &staff, arrival.now, arrival.now).await?;
+                    return Ok(Some(Outcome::appended(token.ticket, Some("staff's answer"))));
+                }
+                Err(why) => why,
             };
             tickets::append_unverified(tx, &locked, message, why, arrival.now).await?;
-            return Ok(Some(outcome));
+            return Ok(Some(Outcome::appended(token.ticket, Some(why))));
         }
         Ok(None)
     }
-}
-
-/// What staff wrote above our notice; never the notice itself, which has remarks for staff only.
-fn answer_of(visible: &str) -> String {
-    let above = visible.lines().take_while(|line| !line.contains(tickets::ANSWER_ABOVE));
-    let lines: Vec<&str> = above.collect();
-    let cut = visible.lines().count() > lines.len();
-    // Where the line was found, the line before it may be the client's "On … wrote:".
-    let keep = match lines.iter().rposition(|line| !line.trim().is_empty()) {
-        Some(last) if cut && lines.get(last).is_some_and(|l| l.trim_end().ends_with(':')) => last,
-        _ => lines.len(),
-    };
-    lines.get(..keep).unwrap_or_default().join("\n").trim().to_owned()
 }
 
 async fn link_bounce(tx: &mut Tx, arrival: &Arrival<'_>, signer: &Signer) -> Result<Outcome, TicketError> {

@@ -392,6 +392,13 @@ pub async fn is_participant(tx: &mut Tx, ticket: TicketId, person: PersonId) -> 
     sql::is_participant(tx, ticket.0, person.0).await
 }
 
+/// What was said in the open (by both sides), and the remarks for staff only: notes of the triage, reasons of the
+/// assignment.
+pub async fn public_and_remarks(tx: &mut Tx, ticket: TicketId) -> sqlx::Result<(String, Vec<String>)> {
+    let public = sql::public_texts(tx, ticket.0).await?.join("\n");
+    Ok((public, sql::remarks(tx, ticket.0).await?))
+}
+
 /// Whether there is such a ticket.
 pub async fn exists(tx: &mut Tx, ticket: TicketId) -> sqlx::Result<bool> {
     sql::exists(tx, ticket.0).await

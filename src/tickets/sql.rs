@@ -332,6 +332,25 @@ pub(super) async fn is_participant(tx: &mut Tx, ticket: i64, person: i64) -> sql
     .await
 }
 
+pub(super) async fn public_texts(tx: &mut Tx, ticket: i64) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        "SELECT visible FROM messages WHERE ticket_id = $1 AND kind <> 'note' ORDER BY id",
+        ticket
+    )
+    .fetch_all(&mut **tx)
+    .await
+}
+
+pub(super) async fn remarks(tx: &mut Tx, ticket: i64) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"SELECT notes AS "remark!" FROM triages WHERE ticket_id = $1 AND notes IS NOT NULL
+           UNION SELECT reason FROM assignments WHERE ticket_id = $1"#,
+        ticket
+    )
+    .fetch_all(&mut **tx)
+    .await
+}
+
 pub(super) async fn exists(tx: &mut Tx, ticket: i64) -> sqlx::Result<bool> {
     sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM tickets WHERE id = $1) AS "found!""#, ticket)
         .fetch_one(&mut **tx)
