@@ -12,3 +12,4 @@ mod gemini_client;
 mod day_of_one_email;
 mod email_threads;
 mod staff_answers;
+mod taken_in_once;
