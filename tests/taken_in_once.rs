@@ -187,6 +187,21 @@ async fn empty_message_ids_meet_nobody() {
     desk.close().await;
 }
 
+#[tokio::test]
+async fn one_message_id_on_two_contents_is_two_mails() {
+    let desk = desk(Plan::default()).await;
+    let scanner = |from: &str, text: &str| mail(from, "Scan", text).with("Message-ID", "<1@scanner.local>");
+    desk.handles(&scanner(ADA, "Page one.")).await;
+    desk.handles(&scanner(ADA, "Page two.")).await;
+    // The same model stands elsewhere, and numbers its mails alike.
+    desk.handles(&scanner(BOB, "A page of Bob's.")).await;
+    assert_eq!(desk.fates().await, ["ticketed", "appended", "ticketed"]);
+    assert_eq!(desk.conversation(1001).await.len(), 2);
+    let requester = ("requester".to_owned(), "ada@example.net".to_owned());
+    assert_eq!(desk.participants(1001).await, [requester], "Bob reads nothing of Ada's");
+    desk.close().await;
+}
+
 /// Flags or whereabouts of the mails, as the server tells them.
 async fn on_the_server(desk: &Desk) -> (Vec<Vec<String>>, Vec<String>, usize) {
     let flags = Dovecot::shared().flags(&desk.user).await.into_iter().map(|(_, flags)| flags).collect();

@@ -359,7 +359,15 @@ async fn find_ticket(
         }
     }
     let by_id = |id: &tickets::IdHash| known.iter().find(|(k, _)| k == id).map(|(_, ticket)| *ticket);
-    if let Some(ticket) = read.ancestors.iter().chain(&read.own_id).find_map(by_id) {
+    if let Some(ticket) = read.ancestors.iter().find_map(by_id) {
+        return Ok((Some(ticket), None));
+    }
+    // Its own id is known: an answer overtook it, or it is the copy of a list with another footer. But some programs
+    // give all mails the same id, and with that two people must not meet.
+    if let (Some(ticket), Some(id)) = (read.own_id.iter().find_map(by_id), &read.mail.message_id)
+        && (!tickets::holds_message(tx, ticket, id).await?
+            || tickets::is_participant(tx, ticket, author.id).await?)
+    {
         return Ok((Some(ticket), None));
     }
     match read.subject_token {

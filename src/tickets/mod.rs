@@ -392,6 +392,11 @@ pub async fn is_participant(tx: &mut Tx, ticket: TicketId, person: PersonId) -> 
     sql::is_participant(tx, ticket.0, person.0).await
 }
 
+/// Whether a mail with this Message-ID is in the ticket, and not only named there.
+pub async fn holds_message(tx: &mut Tx, ticket: TicketId, rfc_id: &str) -> sqlx::Result<bool> {
+    sql::holds_message(tx, ticket.0, rfc_id).await
+}
+
 /// What was said in the open (by both sides), and the remarks for staff only: notes of the triage, reasons of the
 /// assignment.
 pub async fn public_and_remarks(tx: &mut Tx, ticket: TicketId) -> sqlx::Result<(String, Vec<String>)> {

@@ -332,6 +332,16 @@ pub(super) async fn is_participant(tx: &mut Tx, ticket: i64, person: i64) -> sql
     .await
 }
 
+pub(super) async fn holds_message(tx: &mut Tx, ticket: i64, rfc_id: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM messages WHERE ticket_id = $1 AND rfc_id = $2) AS "found!""#,
+        ticket,
+        rfc_id
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
 pub(super) async fn public_texts(tx: &mut Tx, ticket: i64) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar!(
         "SELECT visible FROM messages WHERE ticket_id = $1 AND kind <> 'note' ORDER BY id",
