@@ -11,5 +11,6 @@ mod gemini_client;
 
 mod day_of_one_email;
 mod email_threads;
+mod machines;
 mod staff_answers;
 mod taken_in_once;
