@@ -333,6 +333,10 @@ async fn link_bounce(tx: &mut Tx, arrival: &Arrival<'_>, signer: &Signer) -> Res
     let Some(delivery) = token.and_then(|t| t.delivery) else {
         return Ok(Outcome::suppressed("a bounce that names no mail of ours"));
     };
+    // RFC 3464 reports success, too.
+    if read.bounce.as_ref().and_then(|b| b.status.as_deref()).is_some_and(|status| status.starts_with('2')) {
+        return Ok(Outcome::suppressed("a report that a mail of ours arrived"));
+    }
     let permanent = read.bounce.as_ref().is_none_or(|b| b.permanent);
     let status =
         read.bounce.as_ref().and_then(|b| b.status.clone()).unwrap_or_else(|| "no status".to_owned());
