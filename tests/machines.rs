@@ -208,8 +208,11 @@ async fn our_own_mail_that_comes_back_is_dropped_with_a_word() {
 async fn a_mail_in_our_own_name_is_not_a_customers() {
     let desk = desk().await;
     desk.handles(&mail(ADA, "Printer", "It is on fire.")).await;
+    let signed = header(&desk.last_mail_to("ada@example.net"), "Reply-To").unwrap();
     let sent = desk.sink.mails().len();
-    for from in [SUPPORT, "SUPPORT@Example.ORG", "Support <support@example.org>"] {
+    for from in
+        [SUPPORT, "SUPPORT@Example.ORG", "Support <support@example.org>", "support+x@example.org", &signed]
+    {
         desk.handles(&mail(from, "Re: [#1001] Printer", &format!("I am {from}."))).await;
         assert_eq!(desk.fates().await.last().map(String::as_str), Some("suppressed"), "{from}");
     }

@@ -187,8 +187,7 @@ impl Ingest {
         if read.is_ours {
             return Ok(Outcome::suppressed("a mail of ours that came back"));
         }
-        let own = understand::own_addresses(&self.config);
-        if read.from.as_ref().is_some_and(|from| own.contains(from)) {
+        if read.is_from_us {
             return Ok(Outcome::suppressed("it claims to come from our own address"));
         }
         if read.class == Class::Bounce {
