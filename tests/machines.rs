@@ -251,28 +251,32 @@ async fn ten_acknowledgements_an_hour_are_enough_for_one_address() {
     desk.close().await;
 }
 
+type Gateway = fn(&str) -> String;
+
 const OTHER: &str = "helpdesk@example.com";
 
 /// Carries what each desk sent to the other until nothing is sent any more, and counts it. `gateway` is what the
 /// mails go through.
-async fn mails_between(one: &Desk, other: &Desk, gateway: fn(&str) -> String) -> usize {
-    let mut carried = [0, 0];
+async fn mails_between(one: &Desk, other: &Desk, gateway: Gateway) -> usize {
+    let (mut there, mut back) = (0, 0);
     for _ in 0..20 {
-        let before = carried;
-        for (way, from, to, address) in [(0, one, other, OTHER), (1, other, one, SUPPORT)] {
+        let before = (there, back);
+        for (carried, from, to, address) in
+            [(&mut there, one, other, OTHER), (&mut back, other, one, SUPPORT)]
+        {
             let (local, domain) = address.split_once('@').expect("an address");
             let is_for = |to: &String| to.starts_with(local) && to.ends_with(domain);
             let sent: Vec<_> =
                 from.sink.mails().into_iter().filter(|m| m.rcpt_to.iter().any(is_for)).collect();
-            for mail in sent.iter().skip(carried[way]) {
+            for mail in sent.iter().skip(*carried) {
                 Dovecot::shared().append(&to.user, "INBOX", gateway(&mail.text())).await;
             }
-            carried[way] = sent.len();
+            *carried = sent.len();
             to.fetches().await;
             to.settle().await;
         }
-        if carried == before {
-            return carried[0] + carried[1];
+        if (there, back) == before {
+            return there + back;
         }
     }
     panic!("they are still writing to each other")
@@ -284,7 +288,7 @@ async fn two_desks_that_write_to_each_other_die_down_at_once() {
         let automatic = |line: &&str| !line.starts_with("Auto-Submitted:") && !line.starts_with("X-");
         mail.split("\r\n").filter(automatic).collect::<Vec<_>>().join("\r\n")
     };
-    let gateways: [(fn(&str) -> String, usize); 2] = [(str::to_owned, 1), (strips, 2)];
+    let gateways: [(Gateway, usize); 2] = [(str::to_owned, 1), (strips, 2)];
     for (gateway, expected) in gateways {
         let one = desk().await;
         let other = Desk::with(Plan { address: Some(OTHER), ..Plan::default() }).await;

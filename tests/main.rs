@@ -11,6 +11,7 @@ mod gemini_client;
 
 mod day_of_one_email;
 mod email_threads;
+mod hostile_mail;
 mod machines;
 mod staff_answers;
 mod taken_in_once;
