@@ -243,6 +243,28 @@ async fn a_mail_of_nothing_is_kept() {
 }
 
 #[tokio::test]
+async fn mails_without_an_author_are_tickets_of_nobody_and_never_meet() {
+    let desk = desk().await;
+    let anonymous = |subject: &str| mail("", subject, &format!("{subject}: it is on fire.")).without("From");
+    desk.handles(&anonymous("Printer")).await;
+    assert_eq!(desk.fates().await, ["ticketed"]);
+    assert_eq!(desk.sink.mails().len(), 1, "the notice; there is nobody to acknowledge it to");
+    // Another mail of nobody's knows the number, as anybody may.
+    desk.handles(&anonymous("[#1001] Printer")).await;
+    desk.handles(&mail("no address at all", "[#1001] Scanner", "Me too.")).await;
+    assert_eq!(desk.fates().await, ["ticketed", "ticketed", "ticketed"]);
+
+    // An answer has nowhere to go, and says so instead of being tried for ever.
+    let api = desk.logs_in("Bea").await;
+    desk.answers(&api, 1001, "Who are you?", false).await;
+    let delivery = desk.deliveries(1001).await.pop().unwrap();
+    assert_eq!((delivery.kind.as_str(), delivery.state.as_str()), ("reply", "failed"));
+    assert!(desk.events(1001).await.iter().any(|e| e.kind == "delivery" && e.data["state"] == "failed"));
+    the_next_mail_goes_on(&desk).await;
+    desk.close().await;
+}
+
+#[tokio::test]
 async fn a_file_arrives_byte_for_byte_and_leaves_byte_for_byte() {
     let desk = desk().await;
     let content: Vec<u8> =

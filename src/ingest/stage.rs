@@ -373,8 +373,11 @@ async fn find_ticket(
     {
         return Ok((Some(ticket), None));
     }
+    // Mails without an author have none in common.
     match read.subject_token {
-        Some(ticket) if tickets::is_participant(tx, ticket, author.id).await? => Ok((Some(ticket), None)),
+        Some(ticket) if read.from.is_some() && tickets::is_participant(tx, ticket, author.id).await? => {
+            Ok((Some(ticket), None))
+        }
         Some(ticket) if tickets::exists(tx, ticket).await? => Ok((None, Some(ticket))),
         _ => Ok((None, None)),
     }
