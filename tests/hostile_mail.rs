@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
 use sqlx::Row;
 use ticketd::ingest;
@@ -298,5 +299,34 @@ async fn a_file_arrives_byte_for_byte_and_leaves_byte_for_byte() {
     assert_eq!(file.filename.as_deref(), Some("photo.bin"));
     assert!(file.content == content, "the file was changed on its way out");
     assert_eq!(desk.count("SELECT count(*) FROM blobs").await, 1, "each content is kept once");
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn a_mail_that_cannot_be_stored_is_put_aside_and_the_next_goes_on() {
+    let desk = desk().await;
+    // Stands for whatever the database will not take one day.
+    let refuse = "ALTER TABLE messages ADD CONSTRAINT no_poison CHECK (subject <> 'Poison')";
+    sqlx::raw_sql(refuse).execute(&desk.db).await.unwrap();
+    desk.gets(&mail(ADA, "Poison", "Drink this.")).await;
+    the_next_mail_goes_on(&desk).await;
+    assert_eq!(desk.fates().await, ["waiting", "ticketed"]);
+    for _ in 0..4 {
+        desk.later(TimeDelta::minutes(1)).await;
+    }
+    assert_eq!(desk.fates().await, ["quarantined", "ticketed"]);
+    let errors = desk.expects_errors();
+    assert!(errors.len() == 1 && errors[0].contains("in quarantine"), "{errors:?}");
+    assert_eq!(desk.count("SELECT count(*) FROM raw_mails").await, 2, "its bytes are kept");
+
+    // Bytes that are gone are no reason to try for ever either.
+    desk.gets(&mail(ADA, "Lost", "Gone.")).await;
+    desk.fetches().await;
+    let lose = "UPDATE inbound SET raw_sha256 = NULL WHERE fate IS NULL";
+    sqlx::raw_sql(lose).execute(&desk.db).await.unwrap();
+    desk.settle().await;
+    assert_eq!(desk.fates().await, ["quarantined", "ticketed", "quarantined"]);
+    assert_eq!(desk.expects_errors().len(), 1);
+    the_next_mail_goes_on(&desk).await;
     desk.close().await;
 }

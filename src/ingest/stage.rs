@@ -408,7 +408,12 @@ fn attachments(read: &Understood) -> Vec<NewAttachment> {
 /// The server understood and said no; as opposed to a connection that broke.
 fn is_refusal(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        cause.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error).is_some_and(|e| {
+        let database = match cause.downcast_ref::<TicketError>() {
+            // It shows its source as itself, so the chain has no link for it.
+            Some(TicketError::Database(error)) => Some(error),
+            _ => cause.downcast_ref::<sqlx::Error>(),
+        };
+        database.and_then(sqlx::Error::as_database_error).is_some_and(|e| {
             // Class 22 data exception, 23 constraint, 54 program limit (PostgreSQL, appendix A).
             e.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
         })
