@@ -8,7 +8,7 @@ use sqlx::Row;
 use ticketd::ingest;
 use ticketd::people::Role;
 
-use crate::harness::desk::Desk;
+use crate::harness::desk::{Desk, Plan};
 use crate::harness::dovecot::Dovecot;
 use crate::harness::mail::{header, mail, text};
 
@@ -16,7 +16,11 @@ const ADA: &str = "Ada <ada@example.net>";
 const BEA: &str = "Bea <bea@example.org>";
 
 async fn desk() -> Desk {
-    let desk = Desk::open().await;
+    desk_with("").await
+}
+
+async fn desk_with(more: &str) -> Desk {
+    let desk = Desk::with(Plan { more: more.to_owned(), ..Plan::default() }).await;
     desk.hires_with("Bea", Role::Admin, &[], Some(1000), false).await;
     desk
 }
@@ -327,6 +331,34 @@ async fn a_mail_that_cannot_be_stored_is_put_aside_and_the_next_goes_on() {
     desk.settle().await;
     assert_eq!(desk.fates().await, ["quarantined", "ticketed", "quarantined"]);
     assert_eq!(desk.expects_errors().len(), 1);
+    the_next_mail_goes_on(&desk).await;
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn of_a_mail_that_is_too_large_the_start_is_kept_and_staff_is_told() {
+    let desk = desk_with("[mail]\nmax_message_bytes = 60000").await;
+    let file = "QUJD".repeat(18) + "\n";
+    let large = |id: &str| {
+        let first = "Content-Type: text/plain\n\nThe log is attached.".to_owned();
+        let second = format!(
+            "Content-Type: text/plain; name=log.txt\nContent-Transfer-Encoding: base64\nContent-Disposition: attachment\n\n{}",
+            file.repeat(4000)
+        );
+        String::from_utf8(parts(&[&first, &second])).unwrap().replace("Files", id)
+    };
+    desk.handles_raw(large("By IMAP").as_bytes()).await;
+    assert_eq!(desk.fates().await, ["ticketed"]);
+    let message = desk.conversation(1001).await.remove(0);
+    assert_eq!(message.visible.trim(), "The log is attached.");
+    assert_eq!(message.attachments.len(), 1);
+    assert!(message.attachments[0].size < 60_000);
+    let reason = desk.reasons().await.remove(0);
+    assert!(reason.contains("only its first 60000 bytes"), "{reason}");
+    let told = text(&desk.last_mail_to("bea@example.org"));
+    assert!(told.contains("only its first 60000 bytes"), "{told}");
+    assert!(!told.contains("QUJD"));
+    assert_eq!(desk.mails_to("ada@example.net").len(), 1);
     the_next_mail_goes_on(&desk).await;
     desk.close().await;
 }

@@ -306,11 +306,11 @@ async fn pipe(config: &Path, raw: &[u8], failpoints: &str) -> Output {
 }
 
 /// A desk on a database that other processes can reach, and a configuration for them.
-async fn desk_with_pipe(folder: &Path) -> Desk {
+async fn desk_with_pipe(folder: &Path, more: &str) -> Desk {
     let url = postgres::fresh_url().await;
     let db = PgPoolOptions::new().max_connections(8).connect(&url).await.expect("a pool");
-    let desk = desk(Plan { db: Some(db), ..Plan::default() }).await;
-    let database = format!("[database]\nurl = \"{url}\"\n");
+    let desk = desk(Plan { db: Some(db), more: more.to_owned(), ..Plan::default() }).await;
+    let database = format!("[database]\nurl = \"{url}\"\n{more}\n");
     let imap = Dovecot::shared().imap_port();
     let text = desk::configuration(&desk.user, imap, desk.sink.port(), "", &database);
     std::fs::write(folder.join("ticketd.toml"), text).expect("a configuration");
@@ -326,7 +326,7 @@ async fn settle_by_the_systems_clock(desk: &Desk) {
 #[tokio::test]
 async fn a_mail_that_comes_by_pipe_maildir_and_imap_is_one_ticket() {
     let folder = tempfile::tempdir().unwrap();
-    let desk = desk_with_pipe(folder.path()).await;
+    let desk = desk_with_pipe(folder.path(), "").await;
     let first = printer();
     // An MTA speaks to a pipe and to a Maildir in lines of its own system, with an envelope line or without.
     let local = String::from_utf8(first.raw()).unwrap().replace('\r', "");
@@ -357,9 +357,22 @@ async fn a_mail_that_comes_by_pipe_maildir_and_imap_is_one_ticket() {
 }
 
 #[tokio::test]
+async fn a_mail_that_is_too_large_is_the_same_by_every_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let desk = desk_with_pipe(folder.path(), "[mail]\nmax_message_bytes = 5000").await;
+    let large = mail(ADA, "Log", &"It is on fire.\n".repeat(10_000)).raw();
+    assert_eq!(pipe(&folder.path().join("ticketd.toml"), &large, "").await.status.code(), Some(0));
+    settle_by_the_systems_clock(&desk).await;
+    desk.handles_raw(&large).await;
+    is_one_ticket_with_one_acknowledgement(&desk, &["ticketed", "duplicate"]).await;
+    assert_eq!(desk.count("SELECT max(length(content))::BIGINT FROM raw_mails").await, 5000);
+    desk.close().await;
+}
+
+#[tokio::test]
 async fn the_pipe_says_done_only_when_it_is() {
     let folder = tempfile::tempdir().unwrap();
-    let desk = desk_with_pipe(folder.path()).await;
+    let desk = desk_with_pipe(folder.path(), "").await;
     let (config, raw) = (folder.path().join("ticketd.toml"), printer().raw());
     // It dies before the commit: nothing is kept, and the MTA is not told that it was.
     let died = pipe(&config, &raw, "receive.before_commit=1*return").await;

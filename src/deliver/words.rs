@@ -77,6 +77,9 @@ pub fn notice(
             (false, _) => String::new(),
         };
         text.push_str(&format!("\n{author}{claim} wrote:\n\n{}\n", quoted(&about.text)));
+        if let Some(problems) = &about.problems {
+            text.push_str(&format!("\nNot all of this mail could be read: {problems}.\n"));
+        }
     }
     if is_first {
         if let Some(notes) = &facts.notes {
@@ -152,6 +155,7 @@ mod tests {
             author_address: None,
             unverified: false,
             why_unverified: None,
+            problems: None,
             attachments: vec![],
         }
     }

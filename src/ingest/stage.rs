@@ -61,6 +61,7 @@ struct Arrival<'a> {
     ledger: InboundId,
     mailbox: &'a str,
     received_at: DateTime<Utc>,
+    problems: Option<String>,
     read: &'a Understood,
     now: DateTime<Utc>,
 }
@@ -78,6 +79,7 @@ impl Ingest {
         let Some(raw) = row.content else {
             return self.quarantine(job, "its raw bytes are missing").await;
         };
+        let size = raw.len();
         let read = match self.understand(raw).await {
             Ok(read) => read,
             Err(_panicked) => return self.quarantine(job, "reading it failed").await,
@@ -86,6 +88,7 @@ impl Ingest {
             ledger: id,
             mailbox: &row.mailbox,
             received_at: row.received_at,
+            problems: problems(&read, size, self.config.mail.max_message_bytes),
             read: &read,
             now: self.clock.now(),
         };
@@ -134,7 +137,7 @@ impl Ingest {
         })?;
         let fate = Fate {
             name: outcome.fate,
-            reason: outcome.reason.as_deref(),
+            reason: outcome.reason.as_deref().or(arrival.problems.as_deref()),
             ticket: outcome.ticket.map(|t| t.0),
             duplicate_of: None,
             fingerprint: Some(&arrival.read.fingerprint),
@@ -269,6 +272,7 @@ impl Ingest {
             new_ids,
             cc,
             attachments: attachments(arrival.read),
+            problems: arrival.problems.clone(),
             sent_at: mail.date,
             received_at: arrival.received_at,
         })
@@ -381,6 +385,18 @@ async fn find_ticket(
         Some(ticket) if tickets::exists(tx, ticket).await? => Ok((None, Some(ticket))),
         _ => Ok((None, None)),
     }
+}
+
+/// What staff should know of a mail that could not be read whole. A source gives no more than `limit` bytes.
+fn problems(read: &Understood, size: usize, limit: usize) -> Option<String> {
+    let mut problems = read.mail.problems.clone();
+    if size >= limit {
+        problems.insert(
+            0,
+            format!("it is larger than mail.max_message_bytes, so only its first {limit} bytes are here"),
+        );
+    }
+    (!problems.is_empty()).then(|| without_nul(problems.join("; ")))
 }
 
 fn wanted_ids(read: &Understood) -> Vec<tickets::IdHash> {

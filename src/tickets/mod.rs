@@ -130,6 +130,8 @@ pub struct Inbound {
     pub new_ids: Vec<IdHash>,
     pub cc: Vec<NewParticipant>,
     pub attachments: Vec<NewAttachment>,
+    /// What could not be read or was left out.
+    pub problems: Option<String>,
     pub sent_at: Option<DateTime<Utc>>,
     pub received_at: DateTime<Utc>,
 }

@@ -61,6 +61,8 @@ pub struct Carried {
     pub unverified: bool,
     /// Why a mail that claims to be staff's was kept as a note.
     pub why_unverified: Option<String>,
+    /// What of the mail could not be read or was left out.
+    pub problems: Option<String>,
     pub attachments: Vec<File>,
 }
 
