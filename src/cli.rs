@@ -240,12 +240,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Mail(command) => read_mail(command)?,
         Command::Triage(TriageCommand::Predict { catalogue }) => predict(&catalogue)?,
         Command::Admin(AdminCommand::Create { file, email, name }) => {
-            create_admin(&file.config, &email, name).await?
+            create_admin(&file.config, &email, name).await?;
         }
         Command::Skills(command) => skills(command).await?,
         Command::Jobs(command) => jobs(command).await?,
         Command::Ledger(LedgerCommand::List { file, fate, limit }) => {
-            ledger(&file.config, fate.as_deref(), limit).await?
+            ledger(&file.config, fate.as_deref(), limit).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -284,11 +284,13 @@ async fn serve(path: &Path) -> anyhow::Result<()> {
     database::migrate(&storage.db).await?;
     let app =
         App::build(Arc::clone(&config), storage.db.clone(), Clock::system(), app::install_metrics()).await?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), listen = %config.http.listen, "ticketd is up");
+    let stop_asked = app::stop_signal();
+    let listen = listeners.address().map(|address| address.to_string());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), listen, "ticketd is up");
     let stop = CancellationToken::new();
     tokio::join!(app.run(listeners, stop.clone()), async {
         tokio::select! {
-            () = app::stop_signal() => {}
+            () = stop_asked => {}
             () = answer_reloads(path) => {}
         }
         stop.cancel();
@@ -306,10 +308,10 @@ async fn answer_reloads(path: &Path) {
     while reload.recv().await.is_some() {
         match Config::load(path) {
             Ok(_) => {
-                tracing::info!("SIGHUP: the configuration is sound; it takes effect at the next restart")
+                tracing::info!("SIGHUP: the configuration is sound; it takes effect at the next restart");
             }
             Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "SIGHUP: the configuration has an error")
+                tracing::warn!(error = format!("{error:#}"), "SIGHUP: the configuration has an error");
             }
         }
     }
@@ -339,11 +341,12 @@ fn start_of(mut mail: impl Read, limit: usize) -> std::io::Result<Vec<u8>> {
 
 async fn take_in(path: &Path, mail: Option<&Path>) -> anyhow::Result<()> {
     let limit = Config::load(path)?.mail.max_message_bytes;
-    let raw = match mail.filter(|p| *p != Path::new("-")) {
-        Some(file) => std::fs::File::open(file)
+    let raw = if let Some(file) = mail.filter(|p| *p != Path::new("-")) {
+        std::fs::File::open(file)
             .and_then(|open| start_of(open, limit))
-            .with_context(|| format!("cannot read {}", file.display()))?,
-        None => start_of(std::io::stdin().lock(), limit).context("cannot read standard input")?,
+            .with_context(|| format!("cannot read {}", file.display()))?
+    } else {
+        start_of(std::io::stdin().lock(), limit).context("cannot read standard input")?
     };
     if raw.is_empty() {
         bail!("the mail is empty");
