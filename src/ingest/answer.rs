@@ -26,6 +26,7 @@ const SHORTEST_REMARK: usize = 20;
 pub(super) fn answer(visible: &str, known: &Known) -> Result<String, &'static str> {
     let public = squeezed(&known.public);
     let mut kept: Vec<String> = Vec::new();
+    let mut quotes_all = false;
     for line in visible.lines() {
         let is_quoted = line.trim_start().starts_with('>');
         if line.contains(ANSWER_ABOVE) {
@@ -35,6 +36,7 @@ pub(super) fn answer(visible: &str, known: &Known) -> Result<String, &'static st
             if !is_quoted {
                 break;
             }
+            quotes_all = true;
         } else if is_quoted {
             let said = unquoted(line);
             if !said.is_empty() && public.contains(&squeezed(said)) {
@@ -45,6 +47,12 @@ pub(super) fn answer(visible: &str, known: &Known) -> Result<String, &'static st
         }
     }
     drop_introduction(&mut kept);
+    let is_quote = |line: &String| line.starts_with('>');
+    let answers_below = !kept.iter().skip_while(|line| line.is_empty() || is_quote(line)).any(is_quote);
+    if quotes_all && answers_below {
+        // The notice whole, and one answer below it: what of it was meant does not show.
+        kept.retain(|line| !is_quote(line));
+    }
     if !kept.iter().any(|line| !line.is_empty() && !line.starts_with('>')) {
         return Err("nothing is written above the line");
     }
@@ -156,6 +164,12 @@ mod tests {
                 "> | I was charged\n> | twice for\nYes.\n> Priority: high\nDone.",
                 Ok("> I was charged\n> twice for\nYes.\nDone."),
             ),
+            (&format!("> {line}\n> | I was charged\n\nDone."), Ok("Done.")),
+            (
+                &format!("> {line}\n> | I was charged\n\nYes.\n> | twice\nDone."),
+                Ok("> I was charged\n\nYes.\n> twice\nDone."),
+            ),
+            ("> I was charged twice\nYes.", Ok("> I was charged twice\nYes.")),
             ("> I was charged twice", nothing),
             ("Done.\n> He was rude to us on the phone.", Ok("Done.")),
             ("FYI: he was rude\nto us  on the phone. Bye", remark),
