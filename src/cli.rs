@@ -331,13 +331,22 @@ async fn migrate(path: &Path) -> anyhow::Result<()> {
     say("the database is up to date")
 }
 
+/// As much of a mail as every source takes. The rest is read all the same, or the MTA would see its pipe break.
+fn start_of(mut mail: impl Read, limit: usize) -> std::io::Result<Vec<u8>> {
+    let mut raw = Vec::new();
+    mail.by_ref().take(limit as u64).read_to_end(&mut raw)?;
+    std::io::copy(&mut mail, &mut std::io::sink())?;
+    Ok(raw)
+}
+
 async fn take_in(path: &Path, mail: Option<&Path>) -> anyhow::Result<()> {
+    let limit = Config::load(path)?.mail.max_message_bytes;
     let raw = if let Some(file) = mail.filter(|p| *p != Path::new("-")) {
-        std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?
+        std::fs::File::open(file)
+            .and_then(|open| start_of(open, limit))
+            .with_context(|| format!("cannot read {}", file.display()))?
     } else {
-        let mut raw = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut raw).context("cannot read standard input")?;
-        raw
+        start_of(std::io::stdin().lock(), limit).context("cannot read standard input")?
     };
     if raw.is_empty() {
         bail!("the mail is empty");

@@ -11,4 +11,9 @@ mod gemini_client;
 
 mod crash_points;
 mod day_of_one_email;
+mod email_threads;
+mod hostile_mail;
+mod machines;
 mod queue_promises;
+mod staff_answers;
+mod taken_in_once;

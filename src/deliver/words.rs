@@ -71,8 +71,15 @@ pub fn notice(
     }
     if let Some(about) = about {
         let author = about.author_name.as_deref().unwrap_or("Somebody");
-        let claim = if about.unverified { " (claims to be staff; this is not verified)" } else { "" };
+        let claim = match (about.unverified, &about.why_unverified) {
+            (true, Some(why)) => format!(" (kept as a note, not sent on: {why})"),
+            (true, None) => " (claims to be staff; this is not verified)".to_owned(),
+            (false, _) => String::new(),
+        };
         text.push_str(&format!("\n{author}{claim} wrote:\n\n{}\n", quoted(&about.text)));
+        if let Some(problems) = &about.problems {
+            text.push_str(&format!("\nNot all of this mail could be read: {problems}.\n"));
+        }
     }
     if is_first {
         if let Some(notes) = &facts.notes {
@@ -147,6 +154,8 @@ mod tests {
             author_name: Some("Ada".into()),
             author_address: None,
             unverified: false,
+            why_unverified: None,
+            problems: None,
             attachments: vec![],
         }
     }

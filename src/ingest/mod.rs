@@ -13,6 +13,7 @@ use crate::crash;
 use crate::ids::{InboundId, TicketId};
 use crate::queue::{self, Tx};
 
+mod answer;
 mod sql;
 mod stage;
 pub mod understand;

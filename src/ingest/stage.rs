@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use std::time::Duration;
 
+use super::answer::{self, Known};
 use super::sql::{self, Fate};
 use super::understand::{self, Understood, without_nul};
 use crate::clock::Clock;
@@ -60,6 +61,7 @@ struct Arrival<'a> {
     ledger: InboundId,
     mailbox: &'a str,
     received_at: DateTime<Utc>,
+    problems: Option<String>,
     read: &'a Understood,
     now: DateTime<Utc>,
 }
@@ -77,6 +79,7 @@ impl Ingest {
         let Some(raw) = row.content else {
             return self.quarantine(job, "its raw bytes are missing").await;
         };
+        let size = raw.len();
         let read = match self.understand(raw).await {
             Ok(read) => read,
             Err(_panicked) => return self.quarantine(job, "reading it failed").await,
@@ -85,6 +88,7 @@ impl Ingest {
             ledger: id,
             mailbox: &row.mailbox,
             received_at: row.received_at,
+            problems: problems(&read, size, self.config.mail.max_message_bytes),
             read: &read,
             now: self.clock.now(),
         };
@@ -133,7 +137,7 @@ impl Ingest {
         })?;
         let fate = Fate {
             name: outcome.fate,
-            reason: outcome.reason.as_deref(),
+            reason: outcome.reason.as_deref().or(arrival.problems.as_deref()),
             ticket: outcome.ticket.map(|t| t.0),
             duplicate_of: None,
             fingerprint: Some(&arrival.read.fingerprint),
@@ -186,8 +190,7 @@ impl Ingest {
         if read.is_ours {
             return Ok(Outcome::suppressed("a mail of ours that came back"));
         }
-        let own = understand::own_addresses(&self.config);
-        if read.from.as_ref().is_some_and(|from| own.contains(from)) {
+        if read.is_from_us {
             return Ok(Outcome::suppressed("it claims to come from our own address"));
         }
         if read.class == Class::Bounce {
@@ -269,6 +272,7 @@ impl Ingest {
             new_ids,
             cc,
             attachments: attachments(arrival.read),
+            problems: arrival.problems.clone(),
             sent_at: mail.date,
             received_at: arrival.received_at,
         })
@@ -292,44 +296,37 @@ impl Ingest {
                 Err(TicketError::Unknown(_)) => continue,
                 locked => locked?,
             };
-            let note = |why: &'static str| (why, Outcome::appended(token.ticket, Some(why)));
-            let answer = answer_of(&arrival.read.visible);
-            let (why, outcome) = if author.id != holder.id {
-                note("it answers a notice that was made for another person")
+            let (public, remarks) = tickets::public_and_remarks(tx, token.ticket).await?;
+            let known = Known { public, remarks };
+            let answer = if author.id != holder.id {
+                Err("it answers a notice that was made for another person")
             } else if arrival.read.class != Class::Human {
-                note("an automatic answer from staff's mailbox")
-            } else if answer.trim().is_empty() {
-                note("nothing is written above the line")
+                Err("an automatic answer from staff's mailbox")
             } else if locked.status == tickets::Status::Closed {
-                note("the ticket is closed: a requester's mail reopens it")
+                Err("the ticket is closed: a requester's mail reopens it")
             } else {
-                let staff = StaffMessage {
-                    author: holder.id,
-                    channel: Channel::Email,
-                    text: &answer,
-                    inbound: Some(message),
-                };
-                tickets::reply(tx, &locked, &staff, arrival.now, arrival.now).await?;
-                return Ok(Some(Outcome::appended(token.ticket, Some("staff's answer"))));
+                answer::answer(&arrival.read.visible, &known)
+            };
+            let why = match answer {
+                Ok(answer) => {
+                    let mut message = message.clone();
+                    message.attachments.retain(|file| answer::may_leave(file, &known));
+                    let staff = StaffMessage {
+                        author: holder.id,
+                        channel: Channel::Email,
+                        text: &answer,
+                        inbound: Some(&message),
+                    };
+                    tickets::reply(tx, &locked, &staff, arrival.now, arrival.now).await?;
+                    return Ok(Some(Outcome::appended(token.ticket, Some("staff's answer"))));
+                }
+                Err(why) => why,
             };
             tickets::append_unverified(tx, &locked, message, why, arrival.now).await?;
-            return Ok(Some(outcome));
+            return Ok(Some(Outcome::appended(token.ticket, Some(why))));
         }
         Ok(None)
     }
-}
-
-/// What staff wrote above our notice; never the notice itself, which has remarks for staff only.
-fn answer_of(visible: &str) -> String {
-    let above = visible.lines().take_while(|line| !line.contains(tickets::ANSWER_ABOVE));
-    let lines: Vec<&str> = above.collect();
-    let cut = visible.lines().count() > lines.len();
-    // Where the line was found, the line before it may be the client's "On … wrote:".
-    let keep = match lines.iter().rposition(|line| !line.trim().is_empty()) {
-        Some(last) if cut && lines.get(last).is_some_and(|l| l.trim_end().ends_with(':')) => last,
-        _ => lines.len(),
-    };
-    lines.get(..keep).unwrap_or_default().join("\n").trim().to_owned()
 }
 
 async fn link_bounce(tx: &mut Tx, arrival: &Arrival<'_>, signer: &Signer) -> Result<Outcome, TicketError> {
@@ -339,6 +336,10 @@ async fn link_bounce(tx: &mut Tx, arrival: &Arrival<'_>, signer: &Signer) -> Res
     let Some(delivery) = token.and_then(|t| t.delivery) else {
         return Ok(Outcome::suppressed("a bounce that names no mail of ours"));
     };
+    // RFC 3464 reports success, too.
+    if read.bounce.as_ref().and_then(|b| b.status.as_deref()).is_some_and(|status| status.starts_with('2')) {
+        return Ok(Outcome::suppressed("a report that a mail of ours arrived"));
+    }
     let permanent = read.bounce.as_ref().is_none_or(|b| b.permanent);
     let status =
         read.bounce.as_ref().and_then(|b| b.status.clone()).unwrap_or_else(|| "no status".to_owned());
@@ -365,14 +366,37 @@ async fn find_ticket(
         }
     }
     let by_id = |id: &tickets::IdHash| known.iter().find(|(k, _)| k == id).map(|(_, ticket)| *ticket);
-    if let Some(ticket) = read.ancestors.iter().chain(&read.own_id).find_map(by_id) {
+    if let Some(ticket) = read.ancestors.iter().find_map(by_id) {
         return Ok((Some(ticket), None));
     }
+    // Its own id is known: an answer overtook it, or it is the copy of a list with another footer. But some programs
+    // give all mails the same id, and with that two people must not meet.
+    if let (Some(ticket), Some(id)) = (read.own_id.iter().find_map(by_id), &read.mail.message_id)
+        && (!tickets::holds_message(tx, ticket, id).await?
+            || tickets::is_participant(tx, ticket, author.id).await?)
+    {
+        return Ok((Some(ticket), None));
+    }
+    // Mails without an author have none in common.
     match read.subject_token {
-        Some(ticket) if tickets::is_participant(tx, ticket, author.id).await? => Ok((Some(ticket), None)),
+        Some(ticket) if read.from.is_some() && tickets::is_participant(tx, ticket, author.id).await? => {
+            Ok((Some(ticket), None))
+        }
         Some(ticket) if tickets::exists(tx, ticket).await? => Ok((None, Some(ticket))),
         _ => Ok((None, None)),
     }
+}
+
+/// What staff should know of a mail that could not be read whole. A source gives no more than `limit` bytes.
+fn problems(read: &Understood, size: usize, limit: usize) -> Option<String> {
+    let mut problems = read.mail.problems.clone();
+    if size >= limit {
+        problems.insert(
+            0,
+            format!("it is larger than mail.max_message_bytes, so only its first {limit} bytes are here"),
+        );
+    }
+    (!problems.is_empty()).then(|| without_nul(problems.join("; ")))
 }
 
 fn wanted_ids(read: &Understood) -> Vec<tickets::IdHash> {
@@ -400,7 +424,12 @@ fn attachments(read: &Understood) -> Vec<NewAttachment> {
 /// The server understood and said no; as opposed to a connection that broke.
 fn is_refusal(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        cause.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error).is_some_and(|e| {
+        let database = match cause.downcast_ref::<TicketError>() {
+            // It shows its source as itself, so the chain has no link for it.
+            Some(TicketError::Database(error)) => Some(error),
+            _ => cause.downcast_ref::<sqlx::Error>(),
+        };
+        database.and_then(sqlx::Error::as_database_error).is_some_and(|e| {
             // Class 22 data exception, 23 constraint, 54 program limit (PostgreSQL, appendix A).
             e.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
         })

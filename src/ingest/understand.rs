@@ -25,6 +25,8 @@ pub struct Understood {
     pub from: Option<String>,
     /// Where answers go, where Reply-To names another address than From.
     pub reply_to: Option<String>,
+    /// It claims to come from one of our mailboxes, or from an address behind one.
+    pub is_from_us: bool,
     /// It is a mail of ours that came back.
     pub is_ours: bool,
     /// Signed by us, the strongest proof first: plus-addresses, then Message-IDs, the newest first.
@@ -63,6 +65,7 @@ pub fn understand(raw: &[u8], signer: &Signer, own: &[String]) -> Understood {
         visible: without_nul(reply::visible(&mail)),
         html: mail.html.as_deref().map(|h| without_nul(html::clean(h))),
         bounce: (class == Class::Bounce).then(|| bounce::read(&mail)).flatten(),
+        is_from_us: from.as_ref().is_some_and(|from| is_own(from, own)),
         is_ours: is_ours(&mail, signer, own),
         own_id: mail.message_id.as_deref().filter(|id| !id.is_empty()).map(id_hash),
         subject_token: subject_token(&mail.subject),

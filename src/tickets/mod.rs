@@ -130,6 +130,8 @@ pub struct Inbound {
     pub new_ids: Vec<IdHash>,
     pub cc: Vec<NewParticipant>,
     pub attachments: Vec<NewAttachment>,
+    /// What could not be read or was left out.
+    pub problems: Option<String>,
     pub sent_at: Option<DateTime<Utc>>,
     pub received_at: DateTime<Utc>,
 }
@@ -230,7 +232,11 @@ pub async fn append(
     }
     let id = MessageId(inserted.message_id);
     insert_attachments(tx, id, &message.attachments).await?;
-    sql::insert_participants(tx, ticket.id.0, "joined", std::slice::from_ref(&message.author), now).await?;
+    if message.from_human {
+        // A machine that answers what was forwarded to it takes no part.
+        sql::insert_participants(tx, ticket.id.0, "joined", std::slice::from_ref(&message.author), now)
+            .await?;
+    }
     sql::insert_participants(tx, ticket.id.0, "cc", &message.cc, now).await?;
     let mut status = ticket.status;
     if message.from_human {
@@ -386,6 +392,18 @@ pub async fn bounced(
 /// Whether this person takes part in the ticket.
 pub async fn is_participant(tx: &mut Tx, ticket: TicketId, person: PersonId) -> sqlx::Result<bool> {
     sql::is_participant(tx, ticket.0, person.0).await
+}
+
+/// Whether a mail with this Message-ID is in the ticket, and not only named there.
+pub async fn holds_message(tx: &mut Tx, ticket: TicketId, rfc_id: &str) -> sqlx::Result<bool> {
+    sql::holds_message(tx, ticket.0, rfc_id).await
+}
+
+/// What was said in the open (by both sides), and the remarks for staff only: notes of the triage, reasons of the
+/// assignment.
+pub async fn public_and_remarks(tx: &mut Tx, ticket: TicketId) -> sqlx::Result<(String, Vec<String>)> {
+    let public = sql::public_texts(tx, ticket.0).await?.join("\n");
+    Ok((public, sql::remarks(tx, ticket.0).await?))
 }
 
 /// Whether there is such a ticket.

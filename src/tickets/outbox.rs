@@ -59,6 +59,10 @@ pub struct Carried {
     pub author_name: Option<String>,
     pub author_address: Option<String>,
     pub unverified: bool,
+    /// Why a mail that claims to be staff's was kept as a note.
+    pub why_unverified: Option<String>,
+    /// What of the mail could not be read or was left out.
+    pub problems: Option<String>,
     pub attachments: Vec<File>,
 }
 

@@ -54,6 +54,8 @@ pub struct Message {
     pub sender_class: String,
     pub unverified: bool,
     pub reply_to: Option<String>,
+    /// What of the mail could not be read or was left out.
+    pub problems: Option<String>,
     pub sent_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub attachments: sqlx::types::Json<Vec<Attachment>>,

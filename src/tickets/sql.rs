@@ -47,8 +47,8 @@ pub(super) async fn open(
              VALUES ($1, $2, $3, $4, $5, $6, $7, $7) RETURNING id
            ), m AS (
              INSERT INTO messages (ticket_id, kind, channel, author_id, inbound_id, rfc_id, subject, body, visible, html,
-                                   sender_class, reply_to, refs, sent_at, created_at)
-             SELECT id, 'inbound', $2, $4, $8, $9, $1, $10, $11, $12, $13, $14, $15, $16, $17 FROM t RETURNING id
+                                   sender_class, reply_to, refs, sent_at, created_at, problems)
+             SELECT id, 'inbound', $2, $4, $8, $9, $1, $10, $11, $12, $13, $14, $15, $16, $17, $22 FROM t RETURNING id
            ), p AS (
              INSERT INTO participants (ticket_id, person_id, part, address, joined_at)
              SELECT id, $4, 'requester', $18, $7 FROM t
@@ -85,7 +85,8 @@ pub(super) async fn open(
         m.author.address,
         &sorted(&m.new_ids),
         event,
-        opening.acknowledge
+        opening.acknowledge,
+        m.problems
     )
     .fetch_one(&mut **tx)
     .await
@@ -107,8 +108,8 @@ pub(super) async fn insert_inbound(
         Inserted,
         r#"WITH m AS (
              INSERT INTO messages (ticket_id, kind, channel, author_id, inbound_id, rfc_id, subject, body, visible, html,
-                                   sender_class, unverified, reply_to, refs, sent_at, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) RETURNING id
+                                   sender_class, unverified, reply_to, refs, sent_at, created_at, problems)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $18) RETURNING id
            ), i AS (
              INSERT INTO thread_ids (id_hash, ticket_id) SELECT h, $1 FROM unnest($17::BYTEA[]) AS h
              ON CONFLICT (id_hash) DO NOTHING RETURNING 1
@@ -130,7 +131,8 @@ pub(super) async fn insert_inbound(
         &m.refs,
         m.sent_at,
         m.received_at,
-        &sorted(&m.new_ids)
+        &sorted(&m.new_ids),
+        m.problems
     )
     .fetch_one(&mut **tx)
     .await
@@ -329,6 +331,35 @@ pub(super) async fn is_participant(tx: &mut Tx, ticket: i64, person: i64) -> sql
         person
     )
     .fetch_one(&mut **tx)
+    .await
+}
+
+pub(super) async fn holds_message(tx: &mut Tx, ticket: i64, rfc_id: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM messages WHERE ticket_id = $1 AND rfc_id = $2) AS "found!""#,
+        ticket,
+        rfc_id
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
+pub(super) async fn public_texts(tx: &mut Tx, ticket: i64) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        "SELECT visible FROM messages WHERE ticket_id = $1 AND kind <> 'note' ORDER BY id",
+        ticket
+    )
+    .fetch_all(&mut **tx)
+    .await
+}
+
+pub(super) async fn remarks(tx: &mut Tx, ticket: i64) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"SELECT notes AS "remark!" FROM triages WHERE ticket_id = $1 AND notes IS NOT NULL
+           UNION SELECT reason FROM assignments WHERE ticket_id = $1"#,
+        ticket
+    )
+    .fetch_all(&mut **tx)
     .await
 }
 

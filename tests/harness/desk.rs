@@ -42,6 +42,8 @@ pub struct Desk {
 pub struct Plan {
     /// TOML behind the usual configuration.
     pub more: String,
+    /// Another address than [`SUPPORT`] for the mailbox.
+    pub address: Option<&'static str>,
     /// Keys of the `[[mailbox]]` section.
     pub mailbox: String,
     /// Another database than a fresh one on the shared server.
@@ -83,6 +85,7 @@ impl Desk {
         };
         let imap = plan.dovecot.unwrap_or_else(|| Dovecot::shared().imap_port());
         let text = configuration(&user, imap, sink.port(), &plan.mailbox, &plan.more);
+        let text = text.replace(SUPPORT, plan.address.unwrap_or(SUPPORT));
         let config = Config::parse(&text, BTreeMap::new()).expect("a configuration");
         let clock = Clock::told(start_of_time());
         let app = App::build(Arc::new(config), db.clone(), clock.clone(), None).await.expect("an app");

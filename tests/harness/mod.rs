@@ -9,5 +9,6 @@ pub mod gemini;
 pub mod logs;
 pub mod mail;
 pub mod postgres;
+pub mod seen;
 pub mod smtp;
 pub mod wait;

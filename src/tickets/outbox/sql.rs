@@ -62,9 +62,12 @@ pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delive
                               AND e.recipient_id = d.recipient_id AND e.id < d.id) AS "is_first!",
                   m.id AS "m_id?", m.visible AS "m_text?", ma.name AS "m_author?",
                   a.id AS "a_id?", a.rfc_id AS a_rfc_id, a.refs AS "a_refs?", a.visible AS "a_text?",
-                  a.unverified AS "a_unverified?", aa.name AS "a_author?",
+                  a.unverified AS "a_unverified?", a.problems AS a_problems, aa.name AS "a_author?",
                   (SELECT i.address FROM identities i WHERE i.person_id = a.author_id AND i.channel = 'email'
-                   ORDER BY i.id LIMIT 1) AS a_address
+                   ORDER BY i.id LIMIT 1) AS a_address,
+                  (SELECT e.data->>'why' FROM ticket_events e
+                   WHERE e.ticket_id = d.ticket_id AND e.kind = 'unverified_note'
+                     AND (e.data->>'message')::BIGINT = a.id) AS a_why
            FROM deliveries d
            JOIN tickets t ON t.id = d.ticket_id
            JOIN persons p ON p.id = d.recipient_id
@@ -105,6 +108,8 @@ pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delive
             author_name: r.m_author,
             author_address: None,
             unverified: false,
+            why_unverified: None,
+            problems: None,
             attachments: Vec::new(),
         }),
         answers: r.a_id.map(|id| Carried {
@@ -115,6 +120,8 @@ pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delive
             author_name: r.a_author,
             author_address: r.a_address,
             unverified: r.a_unverified.unwrap_or(false),
+            why_unverified: r.a_why,
+            problems: r.a_problems,
             attachments: Vec::new(),
         }),
     }))

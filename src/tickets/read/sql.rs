@@ -55,7 +55,7 @@ pub(super) async fn messages(db: &PgPool, ticket: i64, with_notes: bool) -> sqlx
                   p.name AS "author_name?",
                   (SELECT i.address FROM identities i WHERE i.person_id = m.author_id AND i.channel = 'email'
                    ORDER BY i.id LIMIT 1) AS author_address,
-                  m.visible, m.body, m.sender_class, m.unverified, m.reply_to, m.sent_at, m.created_at,
+                  m.visible, m.body, m.sender_class, m.unverified, m.reply_to, m.problems, m.sent_at, m.created_at,
                   COALESCE((SELECT jsonb_agg(jsonb_build_object('id', a.id, 'filename', a.filename,
                               'content_type', a.content_type, 'size', a.size, 'inline', a.inline) ORDER BY a.id)
                             FROM attachments a WHERE a.message_id = m.id), '[]')
