@@ -11,4 +11,5 @@ mod gemini_client;
 
 mod crash_points;
 mod day_of_one_email;
+mod kill;
 mod queue_promises;
