@@ -11,16 +11,15 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
-use ticketd::database::{self, PrivatePostgres};
+use ticketd::database::PrivatePostgres;
 use ticketd::queue;
 
 use crate::harness::daemon::{Daemon, Premises};
 use crate::harness::dovecot::Dovecot;
+use crate::harness::postgres;
 use crate::harness::smtp::{At, Behaviour};
 use crate::harness::wait::{PATIENCE, within};
-use crate::harness::{children, postgres};
 
 use post::Post;
 
@@ -200,15 +199,9 @@ struct Around {
 
 impl Around {
     async fn start(run: &mut Run) -> Self {
-        children::sweep("ticketd-pg");
-        let folder = std::env::temp_dir().join(format!("ticketd-pg-{}-kill", std::process::id()));
-        let postgres = PrivatePostgres::start_volatile(&folder).expect("a PostgreSQL");
-        let options = postgres.options("postgres");
-        let db = database::connect(options.clone(), 1).await.expect("a connection");
-        database::migrate(&db).await.expect("migrations");
-        db.close().await;
+        let postgres = postgres::private().await;
         let dovecot = Dovecot::private();
-        let url = postgres::url_of(&options);
+        let url = postgres::url_of(&postgres.options("postgres"));
         let premises = Premises::on(&url, dovecot.imap_port(), "after = \"seen\"", "").await;
         run.begun = Instant::now();
         let daemon = Daemon::start(&premises.config, "");

@@ -12,4 +12,5 @@ mod gemini_client;
 mod crash_points;
 mod day_of_one_email;
 mod kill;
+mod outages;
 mod queue_promises;

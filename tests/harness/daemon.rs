@@ -112,7 +112,7 @@ impl Daemon {
         let said = self.said.borrow();
         let up = said.lines.iter().find(|line| line.contains("ticketd is up")).expect("it is up");
         let up: Value = serde_json::from_str(up).expect("a line of JSON");
-        format!("http://{}", up["listen"].as_str().expect("an address"))
+        format!("http://{}", up.get("listen").and_then(Value::as_str).expect("an address"))
     }
 
     /// Its log.
