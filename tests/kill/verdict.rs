@@ -25,6 +25,7 @@ pub(super) struct Figures {
 }
 
 impl Figures {
+    #[expect(clippy::needless_pass_by_value, reason = "it reads like assert_eq!")]
     fn expect<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, found: T, expected: T) {
         if found != expected {
             self.faults.push(format!("{what}: {found:?}, not {expected:?}"));
@@ -133,11 +134,11 @@ async fn outbox(premises: &Premises, post: &Post, ticket_of: &BTreeMap<usize, i6
     figures.expect("Message-IDs that left", copies.into_keys().collect::<BTreeSet<_>>(), recorded);
 
     let mut acknowledged: BTreeMap<i64, Vec<String>> = BTreeMap::new();
-    let mut noticed: BTreeMap<i64, usize> = BTreeMap::new();
+    let mut told_staff: BTreeMap<i64, usize> = BTreeMap::new();
     for row in &rows {
         match row.get("kind") {
             "acknowledgement" => acknowledged.entry(row.get(2)).or_default().push(row.get(3)),
-            _ => *noticed.entry(row.get(2)).or_default() += 1,
+            _ => *told_staff.entry(row.get(2)).or_default() += 1,
         }
     }
     figures.acknowledgements = acknowledged.values().map(Vec::len).sum();
@@ -148,7 +149,7 @@ async fn outbox(premises: &Premises, post: &Post, ticket_of: &BTreeMap<usize, i6
         let found = acknowledged.remove(ticket).unwrap_or_default();
         figures.expect(&format!("acknowledgements for ticket {ticket}"), found, expected);
         // The assignment, and every mail that came after it.
-        let notices = noticed.remove(ticket).unwrap_or_default();
+        let notices = told_staff.remove(ticket).unwrap_or_default();
         let in_bounds = (1..=letters.len()).contains(&notices);
         figures.expect(
             &format!("{notices} notices for the {} mails of {ticket}", letters.len()),
