@@ -10,7 +10,8 @@ use crate::harness::daemon::{Daemon, Premises};
 use crate::harness::dovecot::Dovecot;
 use crate::harness::mail::mail;
 use crate::harness::postgres;
-use crate::harness::wait::until;
+use crate::harness::smtp::{At, Behaviour};
+use crate::harness::wait::{PATIENCE, until, within};
 
 /// A running daemon whose reader has read the empty mailbox and waits for news.
 async fn idle(premises: &Premises) -> Daemon {
@@ -97,6 +98,57 @@ async fn after_a_restart_of_dovecot_during_idle_the_next_mail_comes_in() {
         comes_through(&premises, &dovecot, count).await;
     }
     ends_well(premises, daemon).await;
+}
+
+#[tokio::test]
+async fn when_the_process_that_reads_is_killed_another_takes_over() {
+    let dovecot = Dovecot::shared();
+    let premises = Premises::furnish(dovecot.imap_port(), "", "").await;
+    let mut first = idle(&premises).await;
+    let second = Daemon::start(&premises.config, "");
+    second.says("another process reads imap:support", 1).await;
+    comes_through(&premises, dovecot, 1).await;
+    first.kill();
+    comes_through(&premises, dovecot, 2).await;
+    second.says("\"mailbox read\"", 1).await;
+    ends_well(premises, second).await;
+}
+
+#[tokio::test]
+async fn a_mail_server_that_refuses_for_a_while_gets_the_mail_later() {
+    let dovecot = Dovecot::shared();
+    let premises = Premises::furnish(dovecot.imap_port(), "", "").await;
+    premises.sink.behave(&Behaviour::Refuse(At::Rcpt, 451, "4.7.1 greylisted".to_owned()));
+    let daemon = idle(&premises).await;
+    let mail = mail("Ada <ada@example.net>", "Charged twice", "I want a refund for my invoice.");
+    dovecot.append(&premises.user, "INBOX", mail.raw()).await;
+    let refused = "SELECT count(DISTINCT delivery_id) FROM delivery_attempts WHERE outcome = 'temporary'";
+    until("both mails were refused", async || premises.count(refused).await == 2).await;
+    premises.sink.behave(&Behaviour::Accept);
+    is_done(&premises, 1).await;
+    ends_well(premises, daemon).await;
+}
+
+/// Answers that can't leave may not keep new mail from becoming tickets.
+#[tokio::test]
+async fn a_mail_server_that_never_answers_holds_up_nothing_but_its_mails() {
+    const MAILS: i64 = 30;
+    let dovecot = Dovecot::shared();
+    let premises = Premises::furnish(dovecot.imap_port(), "", "").await;
+    premises.sink.behave(&Behaviour::HangAfterData);
+    let mut daemon = idle(&premises).await;
+    for number in 0..MAILS {
+        let from = format!("p{number}@example.net");
+        let mail = mail(&from, "Charged twice", &format!("A refund of invoice {number}, please."));
+        dovecot.append(&premises.user, "INBOX", mail.raw()).await;
+    }
+    let assigned = "SELECT count(*) FROM tickets WHERE assignee_id IS NOT NULL";
+    let all_are = within(PATIENCE / 2, async || premises.count(assigned).await == MAILS).await;
+    assert!(all_are, "only {} of {MAILS} tickets are assigned", premises.count(assigned).await);
+    assert_eq!(premises.count("SELECT count(*) FROM deliveries WHERE state = 'sent'").await, 0);
+    assert_eq!(daemon.errors(), Vec::<String>::new());
+    daemon.kill();
+    premises.db.close().await;
 }
 
 async fn ready(daemon: &Daemon) -> (u16, Value) {
