@@ -68,6 +68,7 @@ async fn while_postgresql_is_away_the_process_stays_and_says_so_and_then_recover
         // After a crash of the machine the socket is still there, and nobody answers: clients try again for a while.
         let socket = server.options("postgres").get_socket().expect("a socket").join(".s.PGSQL.5432");
         if refuses {
+            std::fs::remove_file(&socket).ok();
             UnixListener::bind(&socket).expect("a socket where the server had its own");
         }
         let (status, body) = ready(&daemon).await;
