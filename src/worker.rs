@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::crash;
 use crate::deliver::Deliver;
 use crate::ingest::Ingest;
-use crate::queue::{self, Claimed, Done, JobError, Verdict};
+use crate::queue::{self, Claimed, Done, JobError, Kind, Verdict};
 use crate::tickets;
 use crate::triage::Triage;
 
@@ -35,6 +35,8 @@ pub struct Stages {
 
 /// Jobs one process works on at once: most of them wait for the database or the network.
 const AT_ONCE: usize = 12;
+/// How many of them may be deliveries: a mail server that never answers must not keep mail from becoming tickets.
+const DELIVERIES_AT_ONCE: usize = 8;
 /// How often the queue is looked at unasked: covers a lost notification, and finds jobs whose time has come.
 pub const POLL: Duration = Duration::from_millis(500);
 const SLOWEST_POLL: Duration = Duration::from_secs(15);
@@ -158,6 +160,7 @@ impl Pulse {
 /// and every `poll`.
 pub async fn run(stages: Stages, pulse: Pulse, poll: Duration, stop: CancellationToken) {
     let slots = Arc::new(Semaphore::new(AT_ONCE));
+    let delivery_slots = Arc::new(Semaphore::new(DELIVERIES_AT_ONCE));
     let mut running = JoinSet::new();
     let mut listener = None;
     let mut pause = poll;
@@ -170,22 +173,31 @@ pub async fn run(stages: Stages, pulse: Pulse, poll: Duration, stop: Cancellatio
             // Before the look: a job that is announced between the two is heard of.
             listener = listen(&stages.db).await;
         }
-        let free = slots.available_permits();
-        match queue::claim(&stages.db, stages.clock.now(), i64::try_from(free).unwrap_or(1)).await {
+        let (left, free): (&[&Kind], usize) = match delivery_slots.available_permits() {
+            0 => (&[&queue::DELIVER], slots.available_permits()),
+            deliveries => (&[], slots.available_permits().min(deliveries)),
+        };
+        let limit = i64::try_from(free).unwrap_or(1);
+        match queue::claim_except(&stages.db, left, stages.clock.now(), limit).await {
             Ok(jobs) => {
                 pause = poll;
                 let took = jobs.len();
                 for job in jobs {
                     let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+                    let delivery_slot = (job.kind == &queue::DELIVER)
+                        .then(|| Arc::clone(&delivery_slots).try_acquire_owned().ok());
                     let stages = stages.clone();
                     running.spawn(async move {
                         stages.run(&job).await;
-                        drop(slot);
+                        drop((slot, delivery_slot));
                     });
                 }
                 if took == free && free > 0 {
                     // A backlog: others may help.
                     queue::ring(&stages.db).await;
+                    if slots.available_permits() > 0 {
+                        continue;
+                    }
                 }
             }
             Err(error) => {

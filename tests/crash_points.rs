@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use nix::sys::signal::Signal;
 use sqlx::Row;
@@ -90,6 +91,16 @@ async fn dies_at(point: &str, nth: u32) {
     daemon.stops().await;
 
     let place = format!("after a death at {point}, pass {}", nth + 1);
+    check_counts(&premises, &place).await;
+    let left = dovecot.messages(&premises.user, "INBOX").await.len();
+    let moved = dovecot.messages(&premises.user, "Done").await.len();
+    assert_eq!((left, moved), (0, 1), "{place}: the mail on the server");
+    check_copies(&premises, point, sent_before, &place).await;
+    premises.db.close().await;
+}
+
+/// One of each.
+async fn check_counts(premises: &Premises, place: &str) {
     for (what, expected) in [
         ("SELECT count(*) FROM inbound WHERE fate = 'ticketed'", 1),
         ("SELECT count(*) FROM inbound", 1),
@@ -103,11 +114,6 @@ async fn dies_at(point: &str, nth: u32) {
     ] {
         assert_eq!(premises.count(what).await, expected, "{place}: {what}");
     }
-    let left = dovecot.messages(&premises.user, "INBOX").await.len();
-    let moved = dovecot.messages(&premises.user, "Done").await.len();
-    assert_eq!((left, moved), (0, 1), "{place}: the mail on the server");
-    check_copies(&premises, point, sent_before, &place).await;
-    premises.db.close().await;
 }
 
 /// One acknowledgement and one notice; a second copy only under the same Message-ID, and never of one that was
@@ -135,6 +141,37 @@ async fn check_copies(premises: &Premises, point: &str, sent_before: i64, place:
     if point == "deliver.sent" {
         assert!(doubled >= 1, "{place}: it left, nobody knew, and it did not leave again");
     }
+}
+
+/// A process that was frozen comes back after its lease ran out: by then the job is another's, or done.
+#[tokio::test]
+async fn a_job_that_froze_past_its_lease_changes_nothing_any_more() {
+    let points = ["ingest.before_commit", "triage.judged", "assign.before_record", "deliver.sent"];
+    join_all(points.map(freezes_at)).await;
+}
+
+async fn freezes_at(point: &str) {
+    let dovecot = Dovecot::shared();
+    let premises = Premises::furnish(dovecot.imap_port(), "", "").await;
+    dovecot.append(&premises.user, "INBOX", adas_mail().raw()).await;
+    let daemon = Daemon::start(&premises.config, &format!("{point}=1*sleep(5000)"));
+    let kind = point.split('.').next().expect("a kind of job");
+    until("the job is begun", async || {
+        let begun = sqlx::query("SELECT count(*) FROM jobs WHERE kind = $1 AND attempt = 1").bind(kind);
+        begun.fetch_one(&premises.db).await.expect("the jobs").get::<i64, _>(0) > 0
+    })
+    .await;
+    premises.leases_run_out().await;
+    let other = Daemon::start(&premises.config, "");
+    daemon.says("job was done by another worker", 1).await;
+    until("all is done", async || premises.is_settled(1).await).await;
+    for daemon in [daemon, other] {
+        assert_eq!(daemon.errors(), Vec::<String>::new(), "{point}");
+        daemon.stops().await;
+    }
+    check_counts(&premises, &format!("after a long sleep at {point}")).await;
+    check_copies(&premises, "", 0, &format!("after a long sleep at {point}")).await;
+    premises.db.close().await;
 }
 
 #[tokio::test]

@@ -14,6 +14,8 @@ mod day_of_one_email;
 mod email_threads;
 mod hostile_mail;
 mod machines;
+mod kill;
+mod outages;
 mod queue_promises;
 mod staff_answers;
 mod taken_in_once;

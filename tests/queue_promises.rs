@@ -314,7 +314,7 @@ async fn another_process(desk: &Desk) -> Desk {
 async fn an_announcement_wakes_an_idle_worker_also_after_its_connection_was_lost() {
     let desk = desk::Desk::open().await;
     let (stop, pulse) = (CancellationToken::new(), Pulse::default());
-    let hourly = Duration::from_secs(3600);
+    let hourly = Duration::from_hours(1);
     let idle = async || {
         until("the worker is idle", async || pulse.age() > Duration::from_millis(100)).await;
     };

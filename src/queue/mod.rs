@@ -202,8 +202,21 @@ pub async fn ring(db: &PgPool) {
 
 /// Takes up to `limit` due jobs, oldest first.
 pub async fn claim(db: &PgPool, now: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<Claimed>> {
-    let names: Vec<String> = KINDS.iter().map(|k| k.name.to_owned()).collect();
-    let leases: Vec<f64> = KINDS.iter().map(|k| k.lease.as_secs_f64()).collect();
+    claim_except(db, &[], now, limit).await
+}
+
+/// As [`claim`], but leaves jobs of some kinds where they are.
+pub async fn claim_except(
+    db: &PgPool,
+    left: &[&Kind],
+    now: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<Claimed>> {
+    let (names, leases): (Vec<String>, Vec<f64>) = KINDS
+        .into_iter()
+        .filter(|kind| !left.contains(kind))
+        .map(|kind| (kind.name.to_owned(), kind.lease.as_secs_f64()))
+        .unzip();
     let jobs = sql::claim(db, &names, &leases, now, limit).await?;
     Ok(jobs
         .into_iter()

@@ -1,5 +1,7 @@
 //! Alive, ready, and numbers.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -9,6 +11,9 @@ use serde_json::{Value, json};
 use super::State as Shared;
 use super::error::Error;
 use crate::{database, ingest, queue, tickets};
+
+/// Probers wait for a few seconds, the connection pool waits for longer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// `GET /`: what this is, for whoever opens the address in a browser.
 pub(super) async fn about() -> Json<Value> {
@@ -28,25 +33,30 @@ pub(super) async fn alive() -> &'static str {
 
 /// `GET /readyz`: database, migrations and sources are fit for work; 503 with the reason where one is not.
 pub(super) async fn ready(State(state): State<Shared>) -> Response {
-    let database = match database::ping(&state.db).await {
-        Ok(_) => json!("ok"),
-        Err(_) => json!("does not answer"),
+    let asked = async {
+        database::ping(&state.db).await?;
+        let migrated = database::is_migrated(&state.db).await;
+        anyhow::Ok((migrated, ingest::health(&state.db).await))
     };
-    let migrations = match database::is_migrated(&state.db).await {
-        Ok(true) => json!("ok"),
-        Ok(false) => json!("missing: run `ticketd migrate`"),
-        Err(_) => json!("not known"),
+    let (database, migrated, health) = match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Ok((migrated, health))) => ("ok", migrated.ok(), health.ok()),
+        Ok(Err(_)) | Err(_) => ("does not answer", None, None),
     };
-    let health = ingest::health(&state.db).await.unwrap_or_default();
+    let migrations = match migrated {
+        Some(true) => "ok",
+        Some(false) => "missing: run `ticketd migrate`",
+        None => "not known",
+    };
     let mut sources = serde_json::Map::new();
     for mailbox in state.config.mailbox.iter().filter(|m| m.imap.is_some()) {
-        let known = health.iter().find(|h| h.name == mailbox.name);
+        let known = health.as_ref().map(|all| all.iter().find(|h| h.name == mailbox.name));
         let state = match known {
-            Some(h) if h.last_error.is_some() => {
+            None => json!("not known"),
+            Some(Some(h)) if h.last_error.is_some() => {
                 json!({"failing_since": h.failing_since, "error": h.last_error, "checked_at": h.checked_at})
             }
-            Some(h) if h.checked_at.is_some() => json!("ok"),
-            _ => json!("not read yet"),
+            Some(Some(h)) if h.checked_at.is_some() => json!("ok"),
+            Some(_) => json!("not read yet"),
         };
         sources.insert(mailbox.name.clone(), state);
     }
@@ -59,7 +69,11 @@ pub(super) async fn ready(State(state): State<Shared>) -> Response {
 /// `GET /metrics`: Prometheus text format.
 pub(super) async fn metrics(State(state): State<Shared>) -> Result<Response, Error> {
     let Some(handle) = &state.metrics else { return Err(Error::NotFound) };
-    if let Err(error) = gauge(&state).await {
+    let read = match tokio::time::timeout(PATIENCE, gauge(&state)).await {
+        Ok(read) => read.map_err(anyhow::Error::from),
+        Err(elapsed) => Err(elapsed.into()),
+    };
+    if let Err(error) = read {
         // The counters are still worth having.
         tracing::warn!(%error, "the database's numbers cannot be read");
     }

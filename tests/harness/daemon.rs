@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -28,6 +29,7 @@ use super::{children, postgres};
 pub struct Daemon {
     child: Child,
     said: watch::Receiver<Said>,
+    listener: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -46,8 +48,8 @@ impl Daemon {
         let mut child = children::spawn(command, Signal::SIGKILL).expect("start ticketd");
         let log = child.stderr.take().expect("a pipe");
         let (say, said) = watch::channel(Said::default());
-        std::thread::spawn(move || listen(log, &say));
-        Self { child, said }
+        let listener = Some(std::thread::spawn(move || listen(log, &say)));
+        Self { child, said, listener }
     }
 
     /// Waits until it is up; false: it ended before, as it does where the database is away.
@@ -84,10 +86,17 @@ impl Daemon {
         self.child.wait().expect("its exit status")
     }
 
+    /// Whether it is dead.
+    pub fn has_ended(&self) -> bool {
+        self.said.borrow().ended
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.child.kill().ok();
         self.child.wait().expect("its exit status");
+        // Its last words may still be in the pipe.
+        self.listener.take().map(JoinHandle::join);
     }
 
     /// SIGTERM, and waits until it has finished what is in hand.
@@ -103,7 +112,7 @@ impl Daemon {
         let said = self.said.borrow();
         let up = said.lines.iter().find(|line| line.contains("ticketd is up")).expect("it is up");
         let up: Value = serde_json::from_str(up).expect("a line of JSON");
-        format!("http://{}", up["listen"].as_str().expect("an address"))
+        format!("http://{}", up.get("listen").and_then(Value::as_str).expect("an address"))
     }
 
     /// Its log.

@@ -61,7 +61,21 @@ pub async fn fresh() -> PgConnectOptions {
     server().options(&name)
 }
 
-/// The URL of such a database, for a process of its own.
+/// A server of its own with a migrated database `postgres`, for tests that crash or halt it.
+pub async fn private() -> PrivatePostgres {
+    static COUNT: AtomicU32 = AtomicU32::new(1);
+    children::sweep("ticketd-pg");
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("ticketd-pg-{}-{count}", std::process::id()));
+    let server = PrivatePostgres::start_volatile(&folder).expect("a PostgreSQL (apt-get install postgresql)");
+    let options = PgPoolOptions::new().max_connections(1);
+    let db = options.connect_with(server.options("postgres")).await.expect("a pool");
+    database::migrate(&db).await.expect("migrations");
+    db.close().await;
+    server
+}
+
+/// The URL of a fresh, migrated database on the shared server, for a process of its own.
 pub async fn fresh_url() -> String {
     url_of(&fresh().await)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// How long a test waits for anything before it fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 const STEP: Duration = Duration::from_millis(10);
 
 /// Waits until it holds; a test whose patience ends fails with `what`.

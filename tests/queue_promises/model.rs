@@ -21,7 +21,7 @@ const FOLLOWING: &Kind = &CLOSE_RESOLVED;
 pub(super) enum Step {
     /// Somebody wants work done, after so many seconds.
     Enqueue {
-        kind: usize,
+        kind: &'static Kind,
         subject: i64,
         after: i64,
     },
@@ -61,16 +61,16 @@ pub(super) enum Step {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum How {
     Retry,
-    RetryAfter(u64),
+    RetryAfter(u32),
     Fail,
 }
 
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let hand = 0..8_usize;
     let how =
-        prop_oneof![4 => Just(How::Retry), 2 => (0..200_u64).prop_map(How::RetryAfter), 1 => Just(How::Fail)];
+        prop_oneof![4 => Just(How::Retry), 2 => (0..200_u32).prop_map(How::RetryAfter), 1 => Just(How::Fail)];
     let step = prop_oneof![
-        6 => (0..3_usize, 0..3_i64, prop_oneof![Just(0), 1..100_i64])
+        6 => (prop::sample::select(ENQUEUED.to_vec()), 0..3_i64, prop_oneof![Just(0), 1..100_i64])
             .prop_map(|(kind, subject, after)| Step::Enqueue { kind, subject, after }),
         6 => (1..4_i64).prop_map(|limit| Step::Claim { limit }),
         3 => hand.clone().prop_map(|hand| Step::Work { hand }),
@@ -134,7 +134,6 @@ impl World<'_> {
     async fn take(&mut self, step: &Step) -> Result<(), TestCaseError> {
         match *step {
             Step::Enqueue { kind, subject, after } => {
-                let kind = ENQUEUED[kind];
                 let at = self.now + TimeDelta::seconds(after);
                 enqueue(&self.effects.0, kind, subject, at, self.now).await;
                 self.entered(kind.name, subject, at).await?;
@@ -241,7 +240,7 @@ impl World<'_> {
         let why = anyhow!("a reason");
         let error = match how {
             How::Retry => JobError::Retry(why),
-            How::RetryAfter(seconds) => JobError::RetryAfter(Duration::from_secs(seconds), why),
+            How::RetryAfter(seconds) => JobError::RetryAfter(Duration::from_secs(seconds.into()), why),
             How::Fail => JobError::Fail(why),
         };
         let verdict =
@@ -263,7 +262,7 @@ impl World<'_> {
         };
         let pause = (at - self.now).as_seconds_f64();
         let (shortest, longest) = match how {
-            How::RetryAfter(seconds) => (seconds as f64, seconds as f64),
+            How::RetryAfter(seconds) => (f64::from(seconds), f64::from(seconds)),
             How::Retry | How::Fail => {
                 let doubled = job.kind.backoff.as_secs_f64() * 2_f64.powi(job.attempt - 1);
                 let pause = doubled.min(job.kind.backoff_cap.as_secs_f64());

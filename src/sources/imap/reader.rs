@@ -44,6 +44,8 @@ pub struct Pace {
     /// The pause after the first failure; it doubles with each.
     pub first_pause: Duration,
     pub longest_pause: Duration,
+    /// The longest pause where our own database is away: it minds no login, and mail waits.
+    pub longest_storage_pause: Duration,
     /// The shortest pause after a refused login: more of them would lock the account.
     pub refused_pause: Duration,
 }
@@ -55,6 +57,7 @@ impl Default for Pace {
             poll: Duration::from_mins(1),
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_mins(5),
+            longest_storage_pause: Duration::from_secs(15),
             refused_pause: Duration::from_mins(1),
         }
     }
@@ -111,6 +114,7 @@ fn pause(pace: &Pace, failures: u32, error: &ImapError, jitter: f32) -> Duration
     let capped = doubled.min(pace.longest_pause);
     match error {
         ImapError::LoginRefused(_) => capped.max(pace.refused_pause),
+        ImapError::Storage(_) => capped.min(pace.longest_storage_pause).mul_f32(jitter),
         _ => capped.mul_f32(jitter),
     }
 }
@@ -322,6 +326,11 @@ mod tests {
         let pauses = [1, 2, 3, 8, 9, 10, 1000].map(|failures| pause(&pace, failures, &lost, 1.0).as_secs());
         assert_eq!(pauses, [1, 2, 4, 128, 256, 300, 300]);
         assert_eq!(pause(&pace, 1, &lost, 0.5), Duration::from_millis(500));
+        let storage = ImapError::Storage(anyhow::anyhow!("the database is away"));
+        assert_eq!(
+            [1, 4, 5, 1000].map(|failures| pause(&pace, failures, &storage, 1.0).as_secs()),
+            [1, 8, 15, 15]
+        );
         let refused = ImapError::LoginRefused("no".to_owned());
         assert_eq!([1, 9].map(|failures| pause(&pace, failures, &refused, 0.5).as_secs()), [60, 256]);
     }

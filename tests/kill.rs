@@ -1,0 +1,276 @@
+//! `kill -9` at random moments, and everything around it restarted at others: no mail is lost, none is handled twice.
+//!
+//! `tests/kill9` runs the same with sizes of one's choice. A run is given by its seed, which is printed; what the
+//! machine makes of it differs a little each time.
+
+mod post;
+mod verdict;
+
+use std::fmt::Debug;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use ticketd::database::PrivatePostgres;
+use ticketd::queue;
+
+use crate::harness::daemon::{Daemon, Premises};
+use crate::harness::dovecot::Dovecot;
+use crate::harness::postgres;
+use crate::harness::smtp::{At, Behaviour};
+use crate::harness::wait::{PATIENCE, within};
+
+use post::Post;
+
+/// A number from the environment, as `tests/kill9` sets it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test has no configuration; the seed comes by the environment"
+)]
+fn number<T: FromStr<Err: Debug>>(name: &str, otherwise: T) -> T {
+    std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number in the environment"))
+}
+
+#[tokio::test]
+async fn killed_five_times_over_sixty_waiting_mails() {
+    let mut run = Run::begin("waiting", number("TICKETD_WAITING", 60));
+    let kills = number("TICKETD_WAITING_KILLS", 5);
+    let dovecot = Dovecot::shared();
+    let premises = Premises::furnish(dovecot.imap_port(), "after = \"seen\"", "").await;
+    dovecot.deliver(&premises.user, "INBOX", run.post.bags.iter().map(Vec::as_slice));
+    let mut daemon = Daemon::start(&premises.config, "");
+    for _ in 0..kills {
+        assert!(daemon.comes_up().await, "{}", daemon.log());
+        daemon.works_for(run.chance.random_range(1..80), Duration::from_secs(1)).await;
+        daemon.kill();
+        run.errors.extend(daemon.errors());
+        premises.leases_run_out().await;
+        daemon = Daemon::start(&premises.config, "");
+    }
+    run.end(&premises, dovecot, daemon, &format!("{kills} kills")).await;
+    premises.db.close().await;
+}
+
+#[tokio::test]
+async fn killed_while_mails_arrive_and_everything_around_is_restarted() {
+    let mut run = Run::begin("arriving", number("TICKETD_ARRIVING", 60));
+    let mut around = Around::start(&mut run).await;
+    let blows = Blow::of(number("TICKETD_ARRIVING_KILLS", 6), &mut run.chance);
+    let mut bags = run.post.bags.clone().into_iter();
+    let share = bags.len() / (blows.len() + 1);
+    for blow in &blows {
+        let burst: Vec<_> = bags.by_ref().take(run.chance.random_range(0..=2 * share)).collect();
+        around.dovecot.deliver(&around.premises.user, "INBOX", burst.iter().map(Vec::as_slice));
+        let some_time = Duration::from_millis(run.chance.random_range(0..600));
+        around.daemon.works_for(run.chance.random_range(0..60), some_time).await;
+        around.strike(blow, &mut run.errors).await;
+    }
+    let rest: Vec<_> = bags.collect();
+    around.dovecot.deliver(&around.premises.user, "INBOX", rest.iter().map(Vec::as_slice));
+    around.calm(&mut run.errors).await;
+    let of = |what: &[Blow]| blows.iter().filter(|blow| what.contains(blow)).count();
+    let said = format!(
+        "{} kills, {} PostgreSQL restarts, {} Dovecot restarts, {} SMTP disturbances",
+        of(&[Blow::Kill]) + 1,
+        of(&[Blow::RestartPostgres, Blow::HaltPostgres]),
+        of(&[Blow::KillDovecot, Blow::StopDovecot]),
+        of(&[Blow::RefuseMail, Blow::LoseAnswers, Blow::HangUp, Blow::SayNothing]),
+    );
+    let Around { premises, dovecot, daemon, .. } = around;
+    run.end(&premises, &dovecot, daemon, &said).await;
+    premises.db.close().await;
+}
+
+/// One run, given by its seed.
+struct Run {
+    name: &'static str,
+    seed: u64,
+    chance: StdRng,
+    post: Post,
+    begun: Instant,
+    /// What the killed processes logged as errors.
+    errors: Vec<String>,
+}
+
+impl Run {
+    fn begin(name: &'static str, mails: usize) -> Self {
+        let seed = number("TICKETD_SEED", u64::from(rand::random::<u32>()));
+        say(&format!("kill9 {name}: seed {seed}"));
+        let mut chance = StdRng::seed_from_u64(seed);
+        let post = Post::write(mails, &mut chance);
+        Self { name, seed, chance, post, begun: Instant::now(), errors: Vec::new() }
+    }
+
+    /// Lets the last process do what is left, then looks at the result.
+    async fn end(mut self, premises: &Premises, dovecot: &Dovecot, daemon: Daemon, blows: &str) {
+        assert!(daemon.comes_up().await, "{}", daemon.log());
+        let deliveries = self.post.bags.len();
+        let unacted = "SELECT count(*) FROM inbound WHERE NOT acted";
+        let all_is_done =
+            async || premises.is_settled(deliveries).await && premises.count(unacted).await == 0;
+        let mut unfinished = Vec::new();
+        if !within(PATIENCE, all_is_done).await {
+            let jobs = queue::list(&premises.db, queue::Which::All, 100).await.expect("the jobs");
+            unfinished.push(format!("not done after {PATIENCE:?}: {jobs:?}\n{}", daemon.log()));
+        }
+        self.errors.extend(daemon.errors());
+        daemon.stops().await;
+        let seconds = self.begun.elapsed().as_secs_f32();
+        let mut figures = verdict::examine(premises, dovecot, &self.post).await;
+        figures.faults.extend(unfinished);
+        let Self { name, seed, post, .. } = &self;
+        say(&format!(
+            "kill9 {name}: seed {seed}: {} mails, {} of them delivered twice; {blows}; {} tickets, lost {}, doubled {}, \
+             {} acknowledgements, {} second copies under the same Message-ID; {seconds:.1} s",
+            post.letters.len(),
+            post.redelivered(),
+            figures.tickets,
+            figures.lost,
+            figures.doubled,
+            figures.acknowledgements,
+            figures.second_copies,
+        ));
+        assert!(figures.faults.is_empty(), "seed {seed}: {:#?}", figures.faults);
+        assert_eq!(self.errors, Vec::<String>::new(), "seed {seed}: errors were logged");
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the figures of a run, for who asks for them with --nocapture")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// What happens to ticketd and the world around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blow {
+    Kill,
+    RestartPostgres,
+    HaltPostgres,
+    ResumePostgres,
+    KillDovecot,
+    StopDovecot,
+    StartDovecot,
+    /// 451, for a while.
+    RefuseMail,
+    /// The mail server takes mails and hangs up before it says so.
+    LoseAnswers,
+    /// It hangs up when it is to take a mail.
+    HangUp,
+    /// It takes mails and never says so.
+    SayNothing,
+    AcceptMail,
+}
+
+impl Blow {
+    /// That many kills (the last of them comes after the others), mixed with as many other things.
+    fn of(kills: usize, chance: &mut StdRng) -> Vec<Self> {
+        let mut blows = vec![Self::Kill; kills.saturating_sub(1)];
+        let others = [
+            &[Self::RestartPostgres][..],
+            &[Self::KillDovecot, Self::StartDovecot],
+            &[Self::RefuseMail, Self::AcceptMail],
+            &[Self::HaltPostgres, Self::ResumePostgres],
+            &[Self::LoseAnswers, Self::AcceptMail],
+            &[Self::StopDovecot, Self::StartDovecot],
+            &[Self::HangUp, Self::AcceptMail],
+            &[Self::SayNothing, Self::AcceptMail],
+        ];
+        for group in others.iter().cycle().take(kills.max(4)) {
+            let at = chance.random_range(0..=blows.len());
+            for (offset, blow) in group.iter().enumerate() {
+                // What ends a disturbance comes after it, and perhaps much later.
+                let place = chance.random_range(at..=blows.len());
+                blows.insert(if offset == 0 { at } else { place.max(at + 1).min(blows.len()) }, *blow);
+            }
+        }
+        blows
+    }
+}
+
+/// The world of a run, none of it shared with other tests.
+struct Around {
+    postgres: PrivatePostgres,
+    postgres_runs: bool,
+    dovecot: Dovecot,
+    dovecot_runs: bool,
+    premises: Premises,
+    daemon: Daemon,
+}
+
+impl Around {
+    async fn start(run: &mut Run) -> Self {
+        let postgres = postgres::private().await;
+        let dovecot = Dovecot::private();
+        let url = postgres::url_of(&postgres.options("postgres"));
+        let premises = Premises::on(&url, dovecot.imap_port(), "after = \"seen\"", "").await;
+        run.begun = Instant::now();
+        let daemon = Daemon::start(&premises.config, "");
+        Self { postgres, postgres_runs: true, dovecot, dovecot_runs: true, premises, daemon }
+    }
+
+    async fn strike(&mut self, blow: &Blow, errors: &mut Vec<String>) {
+        let sink = &self.premises.sink;
+        match blow {
+            Blow::Kill => self.daemon.kill(),
+            Blow::RestartPostgres => {
+                self.postgres.crash_and_restart().expect("PostgreSQL starts again");
+                self.postgres_runs = true;
+            }
+            Blow::HaltPostgres => {
+                self.postgres.halt().expect("PostgreSQL stops");
+                self.postgres_runs = false;
+            }
+            Blow::ResumePostgres => self.resume_postgres(),
+            Blow::KillDovecot => {
+                self.dovecot.kill();
+                self.dovecot_runs = false;
+            }
+            Blow::StopDovecot => {
+                self.dovecot.stop();
+                self.dovecot_runs = false;
+            }
+            Blow::StartDovecot => self.start_dovecot(),
+            Blow::RefuseMail => sink.behave(&Behaviour::Refuse(At::Data, 451, "4.3.0 later".to_owned())),
+            Blow::LoseAnswers => sink.behave(&Behaviour::DropAfterData),
+            Blow::HangUp => sink.behave(&Behaviour::DropBeforeData),
+            Blow::SayNothing => sink.behave(&Behaviour::HangAfterData),
+            Blow::AcceptMail => sink.behave(&Behaviour::Accept),
+        }
+        self.keep_running(errors).await;
+    }
+
+    fn start_dovecot(&mut self) {
+        if !self.dovecot_runs {
+            self.dovecot.start();
+            self.dovecot_runs = true;
+        }
+    }
+
+    fn resume_postgres(&mut self) {
+        if !self.postgres_runs {
+            self.postgres.resume().expect("PostgreSQL starts again");
+            self.postgres_runs = true;
+        }
+    }
+
+    /// Starts the daemon again where it ended: killed, or at its start, for want of a database.
+    async fn keep_running(&mut self, errors: &mut Vec<String>) {
+        if self.daemon.has_ended() && self.postgres_runs {
+            errors.extend(self.daemon.errors());
+            self.premises.leases_run_out().await;
+            self.daemon = Daemon::start(&self.premises.config, "");
+        }
+    }
+
+    /// Everything works again, and the daemon is killed once more.
+    async fn calm(&mut self, errors: &mut Vec<String>) {
+        self.resume_postgres();
+        self.start_dovecot();
+        self.premises.sink.behave(&Behaviour::Accept);
+        self.keep_running(errors).await;
+        let some_moment = Duration::from_millis(300);
+        self.daemon.works_for(20, some_moment).await;
+        self.strike(&Blow::Kill, errors).await;
+    }
+}
