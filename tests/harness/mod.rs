@@ -8,4 +8,5 @@ pub mod gemini;
 pub mod logs;
 pub mod mail;
 pub mod postgres;
+pub mod program;
 pub mod smtp;
