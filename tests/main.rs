@@ -10,3 +10,5 @@ mod architecture;
 mod gemini_client;
 
 mod day_of_one_email;
+
+mod assignment;
