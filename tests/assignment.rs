@@ -125,6 +125,32 @@ async fn where_no_moderator_fits_an_admin_gets_it_and_reads_why() {
 }
 
 #[tokio::test]
+async fn a_ticket_that_nobody_can_get_is_alarmed_and_the_first_hire_gets_it() {
+    let desk = desk().await;
+    desk.handles(&bill(1)).await;
+    let errors = desk.expects_errors();
+    assert!(errors.len() == 1 && errors[0].contains("ticketd admin create"), "{errors:?}");
+    insta::assert_snapshot!(told(&desk, 1001).await, @"unassigned: nobody: there is no moderator, and there is no admin");
+    assert_eq!(desk.count("SELECT count(*) FROM tickets WHERE status = 'new'").await, 1);
+    assert_eq!(desk.mails_to("ada@example.net").len(), 1, "the customer is acknowledged all the same");
+
+    // An admin comes, by the command that the alarm names.
+    let password = "a long password".into();
+    let now = desk.clock.now();
+    people::create_admin(&desk.db, "dora@example.org", "Dora", password, now).await.expect("an admin");
+    desk.settle().await;
+    assert_eq!(assignee(&desk, 1001).await.as_deref(), Some("Dora"));
+    assert_eq!(desk.count("SELECT count(*) FROM tickets WHERE status = 'open'").await, 1);
+    // Then someone who fits.
+    desk.hires("Bea", Role::Moderator, &[("billing", 3)]).await;
+    assert_eq!(assignee(&desk, 1001).await.as_deref(), Some("Bea"));
+    let notice = text(&desk.last_mail_to("bea@example.org"));
+    assert!(notice.contains("Ticket #1001 is yours"), "{notice}");
+    assert_eq!(desk.mails_to("dora@example.org").len(), 1);
+    desk.close().await;
+}
+
+#[tokio::test]
 async fn when_a_place_gets_free_untouched_tickets_move_there_and_touched_ones_stay() {
     let desk = desk().await;
     let bea = desk.hires_with("Bea", Role::Moderator, &[("billing", 5)], Some(1), false).await;

@@ -241,6 +241,8 @@ pub async fn create_admin(
     let person = by_address(&mut tx, &address, name, now).await?;
     sql::make_admin(&mut tx, person.0, name).await?;
     sql::set_password(&mut tx, person.0, &hash, now).await?;
+    // What nobody could be given waits for this.
+    queue::enqueue(&mut tx, &queue::REASSIGN, 0, now).await?;
     tx.commit().await?;
     Ok(person)
 }
