@@ -208,6 +208,34 @@ async fn who_gains_the_skill_gets_what_waits_for_it() {
 }
 
 #[tokio::test]
+async fn an_admin_who_answers_just_before_the_second_look_keeps_the_ticket() {
+    let desk = desk().await;
+    desk.hires("Dora", Role::Admin, &[]).await;
+    desk.handles(&bill(1)).await;
+    let dora = desk.logs_in("Dora").await;
+    // Bea comes; the second look is entered, and has not happened yet.
+    let now = desk.clock.now();
+    let bea = NewStaff {
+        name: "Bea".into(),
+        email: "bea@example.org".into(),
+        role: Role::Moderator,
+        cap: None,
+        away: false,
+        skills: vec![("billing".into(), 5)],
+    };
+    people::save_staff(&desk.db, &bea, now).await.expect("Bea");
+    let held = all_but_assignments(&desk).await;
+    assert_eq!(held.len(), 1);
+    let (status, _) = dora.post("/api/tickets/1001/messages", &json!({"body": "Coming up."})).await;
+    assert_eq!(status, 201);
+    assert!(desk.app.stages.run(&held[0]).await);
+    assert_eq!(assignee(&desk, 1001).await.as_deref(), Some("Dora"));
+    desk.later(TimeDelta::seconds(10)).await;
+    assert_eq!(desk.mails_to("bea@example.org").len(), 0);
+    desk.close().await;
+}
+
+#[tokio::test]
 async fn two_workers_that_race_for_one_place_do_not_both_get_it() {
     let desk = desk().await;
     desk.hires_with("Bea", Role::Moderator, &[("billing", 5)], Some(1), false).await;

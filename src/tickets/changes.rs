@@ -144,10 +144,15 @@ pub async fn take_turn_assigning(tx: &mut Tx) -> sqlx::Result<()> {
     sql::take_turn_assigning(tx).await
 }
 
-/// Whether the automatic assignment may (still) decide about this ticket.
-pub fn wants_assignment(ticket: &Locked) -> bool {
-    let held = ticket.assigned_automatically && ticket.assignee_active;
-    ticket.status.is_active() && !ticket.assignee_set && !held
+/// Whether the automatic assignment may (still) decide about this ticket. What fell back to an admin is no longer
+/// moved once staff has written in it.
+pub async fn wants_assignment(tx: &mut Tx, ticket: &Locked) -> sqlx::Result<bool> {
+    if !ticket.status.is_active() || ticket.assignee_set {
+        return Ok(false);
+    }
+    let held = ticket.assignee_active
+        && (ticket.assigned_automatically || sql::has_staff_message(tx, ticket.id.0).await?);
+    Ok(!held)
 }
 
 /// Writes the choice down, gives the ticket to the chosen one and tells them.

@@ -33,6 +33,15 @@ pub(super) async fn triage_subject(db: &PgPool, ticket: i64) -> sqlx::Result<Opt
     }))
 }
 
+pub(super) async fn has_staff_message(tx: &mut Tx, ticket: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM messages WHERE ticket_id = $1 AND kind <> 'inbound' AND NOT unverified) AS "found!""#,
+        ticket
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
 pub(super) async fn insert_triage(
     tx: &mut Tx,
     ticket: i64,
