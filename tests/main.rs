@@ -12,3 +12,4 @@ mod gemini_client;
 mod day_of_one_email;
 
 mod assignment;
+mod triage;
