@@ -219,6 +219,36 @@ async fn a_gemini_that_hangs_costs_its_time_out_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_ticket_that_gemini_will_not_judge_is_not_asked_about_again() {
+    for (answer, reason) in [
+        (Answer::Blocked, "Gemini gave no judgement: blocked (PROHIBITED_CONTENT)"),
+        (Answer::Safety, "Gemini gave no judgement: blocked (SAFETY)"),
+        (Answer::Text("Sure, I can help!".into()), "Gemini gave no usable judgement: it was not JSON"),
+    ] {
+        let fake = FakeGemini::start().await;
+        fake.otherwise(answer.clone());
+        let desk = desk(&fake, "").await;
+        desk.handles(&mail(ADA, "Charged twice", REFUND)).await;
+        let first = judged(&desk, 1001).await;
+        assert_eq!(
+            (first[0].engine.as_str(), first[0].fallback_reason.as_deref()),
+            ("offline", Some(reason))
+        );
+        assert_eq!(routed(&desk, 1001).await, "billing open billing Bea", "{answer:?}");
+        let asked = fake.requests().len();
+        for _ in 0..10 {
+            desk.later(TimeDelta::hours(1)).await;
+        }
+        assert_eq!(fake.requests().len(), asked, "{answer:?}: the answer would be the same");
+        // One ticket that it does not judge says nothing about the next.
+        fake.otherwise(Answer::Judge(judgement()));
+        desk.handles(&mail(ADA, "Another invoice", REFUND)).await;
+        assert_eq!(engines(&desk, 1002).await, ["gemini"], "{answer:?}");
+        desk.close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_ticket_that_staff_touched_meanwhile_is_left_alone() {
     let fake = FakeGemini::start().await;
     fake.otherwise(Answer::QuotaMinute { retry_delay: "45s" });
@@ -341,6 +371,30 @@ async fn a_mail_cannot_talk_the_model_into_naming_a_person_or_a_status() {
     for bad in ["https://evil", "@everyone", "root@evil.example"] {
         assert!(!notes.contains(bad), "{bad} in {notes}");
     }
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn the_daily_budget_counts_every_token_and_begins_anew_at_midnight() {
+    let fake = FakeGemini::start().await;
+    // Costs 68 tokens each; an answer that cannot be used costs, too.
+    fake.script(vec![Answer::Judge(judgement()), Answer::Safety]);
+    fake.otherwise(Answer::Judge(judgement()));
+    let desk = desk(&fake, "daily_token_budget = 130\n").await;
+    for subject in ["One", "Two", "Three"] {
+        desk.handles(&mail(ADA, subject, REFUND)).await;
+    }
+    assert_eq!(engines(&desk, 1001).await, ["gemini"]);
+    assert_eq!(judged(&desk, 1002).await[0].tokens, 68, "what a blocked answer cost");
+    let third = judged(&desk, 1003).await;
+    assert_eq!(third[0].fallback_reason.as_deref(), Some("the daily token budget is used up"));
+    assert_eq!(routed(&desk, 1003).await, "billing open billing Bea");
+    assert_eq!(fake.requests().len(), 2);
+    until_judged_again(&desk, 1003).await;
+    assert_eq!(engines(&desk, 1003).await, ["offline", "gemini"]);
+    let next_day = "2026-11-22T00:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().expect("a date");
+    assert!(desk.clock.now() >= next_day);
+    assert_eq!(fake.requests().len(), 3);
     desk.close().await;
 }
 

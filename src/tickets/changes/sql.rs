@@ -116,7 +116,7 @@ pub(super) async fn replace_skills(tx: &mut Tx, ticket: i64, slugs: &[String]) -
 pub(super) async fn tokens_since(db: &PgPool, since: DateTime<Utc>) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT COALESCE(sum(COALESCE(tokens_in, 0)::BIGINT + COALESCE(tokens_out, 0)), 0)::BIGINT AS "tokens!"
-           FROM triages WHERE at >= $1 AND engine = 'gemini'"#,
+           FROM triages WHERE at >= $1"#,
         since
     )
     .fetch_one(db)
