@@ -274,6 +274,37 @@ async fn a_ticket_that_staff_touched_meanwhile_is_left_alone() {
 }
 
 #[tokio::test]
+async fn staff_that_answers_while_gemini_thinks_again_wins() {
+    let fake = FakeGemini::start().await;
+    fake.script(vec![Answer::QuotaMinute { retry_delay: "1s" }]);
+    let desk = desk(&fake, "").await;
+    desk.handles(&mail(ADA, "Charged twice", REFUND)).await;
+    let before = state(&desk, 1001).await;
+    let bea = desk.logs_in("Bea").await;
+
+    let gate = Arc::new(Notify::new());
+    fake.script(vec![Answer::Held(Arc::clone(&gate), judgement())]);
+    desk.clock.advance(TimeDelta::minutes(5));
+    let job = up_to(&desk, "triage").await;
+    let answers = async {
+        while fake.requests().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        let (status, said) = bea.post("/api/tickets/1001/messages", &json!({"body": "Coming up."})).await;
+        assert_eq!(status, 201, "{said}");
+        gate.notify_one();
+    };
+    let (done, ()) = tokio::join!(desk.app.stages.run(&job), answers);
+    assert!(done);
+    assert_eq!(state(&desk, 1001).await, before.replace("open", "pending"));
+    // What Gemini said is kept for staff to read, and what it cost.
+    let judged = judged(&desk, 1001).await;
+    assert_eq!((judged.len(), judged[1].engine.as_str(), judged[1].tokens), (2, "gemini", 68));
+    desk.later(TimeDelta::seconds(10)).await;
+    desk.close().await;
+}
+
+#[tokio::test]
 async fn what_a_person_set_stays_field_by_field() {
     let changes = [
         ("UPDATE tickets SET category = 'bug', category_set = TRUE", "bug urgent open networking Nik"),

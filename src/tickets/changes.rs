@@ -28,6 +28,8 @@ pub struct TriageSubject {
 /// A judgement as it is stored.
 #[derive(Clone, Debug)]
 pub struct TriageRecord {
+    /// The ticket was judged before: this judgement must not undo what people did since.
+    pub is_again: bool,
     pub engine: &'static str,
     pub model: String,
     pub prompt_version: String,
@@ -51,7 +53,8 @@ pub async fn triage_subject(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result
     sql::triage_subject(db, ticket.0).await
 }
 
-/// Stores a judgement and writes it to the fields that no person has set; assignment follows.
+/// Stores a judgement and writes it to the fields that no person has set; assignment follows. A later judgement on a
+/// ticket that staff has touched while it was made is stored only.
 pub async fn record_triage(
     tx: &mut Tx,
     ticket: TicketId,
@@ -60,6 +63,9 @@ pub async fn record_triage(
 ) -> Result<(), TicketError> {
     let locked = super::lock(tx, ticket).await?;
     sql::insert_triage(tx, ticket.0, record, now).await?;
+    if record.is_again && sql::is_touched(tx, ticket.0).await? {
+        return Ok(());
+    }
     let priority = record.priority.map(Priority::as_str);
     let skills_set = sql::apply_triage(
         tx,

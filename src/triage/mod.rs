@@ -83,7 +83,7 @@ impl Triage {
             return self.finish(job, ticket, None, again).await;
         }
         let took_ms = i32::try_from(begun.elapsed().as_millis()).unwrap_or(i32::MAX);
-        let record = record(judgement, fallback.map(|f| f.reason), took_ms);
+        let record = record(judgement, fallback.map(|f| f.reason), is_again, took_ms);
         metrics::counter!("ticketd_triages_total", "engine" => record.engine).increment(1);
         metrics::histogram!("ticketd_triage_seconds", "engine" => record.engine)
             .record(begun.elapsed().as_secs_f64());
@@ -202,8 +202,14 @@ fn category(slug: &str) -> Label {
     }
 }
 
-fn record(judgement: Judgement, fallback_reason: Option<String>, took_ms: i32) -> TriageRecord {
+fn record(
+    judgement: Judgement,
+    fallback_reason: Option<String>,
+    is_again: bool,
+    took_ms: i32,
+) -> TriageRecord {
     TriageRecord {
+        is_again,
         engine: judgement.engine.as_str(),
         model: judgement.model,
         prompt_version: judgement.prompt_version,
