@@ -219,6 +219,35 @@ async fn a_gemini_that_hangs_costs_its_time_out_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_wrong_key_is_an_error_that_names_the_remedy_and_the_right_one_heals_it() {
+    let fake = FakeGemini::start().await;
+    fake.otherwise(Answer::Judge(judgement()));
+    let mut desk = desk(&fake, "").await;
+    asks(&mut desk, &fake, "AIza-wrong-key", Duration::from_secs(20));
+    desk.handles(&mail(ADA, "Charged twice", REFUND)).await;
+    let first = judged(&desk, 1001).await;
+    let reason = first[0].fallback_reason.clone().expect("a reason");
+    insta::assert_snapshot!(reason, @"Gemini refused the request with HTTP status 400: the API key is not valid: check api_key_file in [gemini]");
+    assert_eq!(routed(&desk, 1001).await, "billing open billing Bea");
+    let errors = desk.expects_errors();
+    assert_eq!(errors.len(), 1, "somebody must act, and is told: {errors:?}");
+    assert!(errors[0].contains("check api_key_file in [gemini]"), "{errors:?}");
+
+    // A second ticket does not ask a Gemini that refuses everything.
+    desk.handles(&mail(ADA, "Another invoice", REFUND)).await;
+    assert_eq!(fake.requests().len(), 1);
+    let reason = judged(&desk, 1002).await[0].fallback_reason.clone().expect("a reason");
+    assert!(reason.starts_with("Gemini is not asked until 2026-11-21 09:05"), "{reason}");
+
+    asks(&mut desk, &fake, KEY, Duration::from_secs(20));
+    desk.later(TimeDelta::minutes(5)).await;
+    for ticket in [1001, 1002] {
+        assert_eq!(engines(&desk, ticket).await, ["offline", "gemini"]);
+    }
+    desk.close().await;
+}
+
+#[tokio::test]
 async fn a_ticket_that_gemini_will_not_judge_is_not_asked_about_again() {
     for (answer, reason) in [
         (Answer::Blocked, "Gemini gave no judgement: blocked (PROHIBITED_CONTENT)"),
@@ -402,6 +431,35 @@ async fn a_mail_cannot_talk_the_model_into_naming_a_person_or_a_status() {
     for bad in ["https://evil", "@everyone", "root@evil.example"] {
         assert!(!notes.contains(bad), "{bad} in {notes}");
     }
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn logs_hold_no_key_no_address_and_nothing_of_a_mail() {
+    let fake = FakeGemini::start().await;
+    let mut desk = desk(&fake, "").await;
+    let body = "My sesame-street invoice was charged twice, I want a refund.";
+    let answers =
+        [Answer::Judge(judgement()), Answer::Text("quokka".into()), Answer::Garbage, Answer::CutBody];
+    for (number, answer) in answers.into_iter().enumerate() {
+        fake.otherwise(answer);
+        desk.handles(&mail("Ada Lovelace <ada@example.net>", &format!("Marmalade {number}"), body)).await;
+    }
+    asks(&mut desk, &fake, "AIza-wrong-key", Duration::from_secs(20));
+    desk.handles(&mail("Ada Lovelace <ada@example.net>", "Marmalade", body)).await;
+    let lines = desk.log();
+    assert!(lines.iter().any(|line| line.contains("triaged by gemini")), "the log is not caught: {lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("triaged by offline")), "{lines:#?}");
+    let secrets =
+        [KEY, "AIza", "ada@", "Lovelace", "sesame", "armalade", "nik@", "router", "restart", "quokka"];
+    for line in &lines {
+        for secret in secrets {
+            assert!(!line.contains(secret), "`{secret}` in {line}");
+        }
+    }
+    assert_eq!(desk.expects_errors().len(), 1, "the wrong key");
+    desk.later(TimeDelta::days(3)).await;
+    desk.expects_errors();
     desk.close().await;
 }
 

@@ -137,7 +137,7 @@ impl Triage {
             Err(error) => error,
         };
         metrics::counter!("ticketd_gemini_failures_total", "kind" => kind(&error)).increment(1);
-        tracing::warn!(error = %error, "Gemini did not judge; the offline engine does");
+        tell(&error);
         // What the answer cost counts, although it is of no use.
         let (may_pass, tokens_in, tokens_out) = match &error {
             GeminiError::Blocked { tokens_in, tokens_out, .. }
@@ -173,6 +173,15 @@ struct Fallback {
     /// Gemini may judge this ticket later. Where it answered and the answer was no judgement, asking again would only
     /// cost the same once more.
     may_pass: bool,
+}
+
+/// A refusal passes by nothing but a person's hand; the rest we have degraded for.
+fn tell(error: &GeminiError) {
+    if matches!(error, GeminiError::Refused { .. }) {
+        tracing::error!(error = %error, "Gemini did not judge; the offline engine does");
+    } else {
+        tracing::warn!(error = %error, "Gemini did not judge; the offline engine does");
+    }
 }
 
 fn kind(error: &GeminiError) -> &'static str {
