@@ -12,4 +12,5 @@ mod gemini_client;
 mod day_of_one_email;
 
 mod assignment;
+mod replies;
 mod triage;
