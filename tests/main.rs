@@ -11,6 +11,7 @@ mod gemini_client;
 
 mod day_of_one_email;
 
+mod api;
 mod assignment;
 mod replies;
 mod triage;
