@@ -95,6 +95,37 @@ fn login(email: &str, password: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_wrong_password_and_an_unknown_address_get_the_same_answer() {
+    let desk = desk("").await;
+    let bea = desk.logs_in("Bea").await;
+    let right = post(&bea, "/api/auth/login", &login(" BEA@Example.org", STAFF_PASSWORD)).await;
+    assert_eq!(right.status, 200);
+    let told = right.json();
+    assert_eq!((&told["token_type"], &told["expires_in"]), (&json!("Bearer"), &json!(900)));
+    assert_eq!(
+        told["person"],
+        json!({"id": 1, "name": "Bea", "role": "moderator", "email": "bea@example.org"})
+    );
+
+    let wrong = post(&bea, "/api/auth/login", &login("bea@example.org", "wrong password")).await;
+    insta::assert_snapshot!(wrong.problem(), @"401: address or password is wrong");
+    let long = "x".repeat(100_000);
+    for (email, password) in [
+        ("nobody@example.org", STAFF_PASSWORD),
+        ("", ""),
+        ("bea@example.org", ""),
+        ("bea@example.org", &long),
+        ("bea@example.org' OR '1'='1", STAFF_PASSWORD),
+        ("bea@example.org\0", STAFF_PASSWORD),
+        ("bea@example.org", "correct horse battery\0"),
+    ] {
+        let other = post(&bea, "/api/auth/login", &login(email, password)).await;
+        assert_eq!((other.status, &other.body), (wrong.status, &wrong.body), "{email:?}");
+    }
+    desk.close().await;
+}
+
+#[tokio::test]
 async fn a_token_ends_with_its_time_its_password_and_its_person_and_cannot_be_forged() {
     let desk = desk("").await;
     let bea = desk.logs_in("Bea").await;

@@ -271,7 +271,9 @@ pub struct LoggedIn {
 /// Checks address and password. `None` for every kind of failure, after the same work: answers and timing don't
 /// tell whether an address exists.
 pub async fn log_in(db: &PgPool, email: &str, password: SecretString) -> anyhow::Result<Option<LoggedIn>> {
-    let found = sql::credential(db, &crate::mail::address::canonical(email)).await?;
+    let address = crate::mail::address::canonical(email);
+    // PostgreSQL's TEXT cannot hold NUL; nobody's address does.
+    let found = if address.contains('\0') { None } else { sql::credential(db, &address).await? };
     let hash = found.as_ref().map(|c| c.password_hash.clone());
     let matches = password::verify(password, hash).await?;
     let Some(found) = found.filter(|_| matches) else { return Ok(None) };
