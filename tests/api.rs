@@ -177,6 +177,49 @@ async fn a_token_ends_with_its_time_its_password_and_its_person_and_cannot_be_fo
 }
 
 #[tokio::test]
+async fn a_requester_sees_their_own_tickets_and_nothing_that_is_for_staff() {
+    let desk = desk("").await;
+    let bea = desk.logs_in("Bea").await;
+    let note = json!({"body": "He is angry.", "visibility": "internal"}).to_string();
+    assert_eq!(post(&bea, "/api/tickets/1001/messages", &note).await.status, 201);
+    let ada = desk.logs_in("Ada").await;
+    let list = get(&ada, "/api/tickets").await.json();
+    let numbers: Vec<_> =
+        list["tickets"].as_array().expect("tickets").iter().map(|t| t["number"].clone()).collect();
+    assert_eq!(numbers, [1001]);
+    let mine = get(&ada, "/api/tickets/1001").await;
+    assert_eq!(mine.status, 200);
+    let ticket = mine.json();
+    assert_eq!((&ticket["status"], &ticket["assignee_name"]), (&json!("open"), &json!("Bea")));
+    assert_eq!(ticket["required_skills"], json!(["billing"]));
+    for secret in
+        ["angry", "triage", "deliveries", "matched", "bea@example.org", "confidence", "1 of 1 skill"]
+    {
+        assert!(!mine.body.contains(secret), "`{secret}` in {}", mine.body);
+    }
+    let messages = get(&ada, "/api/tickets/1001/messages").await.json();
+    assert_eq!(messages.as_array().map(Vec::len), Some(1), "{messages}");
+
+    // Another's ticket does not exist for her; what is for staff is forbidden; she answers by mail.
+    let not_found = "404: there is nothing here, or nothing that you may see";
+    for path in ["/api/tickets/1002", "/api/tickets/1002/messages", "/api/tickets/9999"] {
+        assert_eq!(get(&ada, path).await.problem(), not_found, "{path}");
+    }
+    for path in ["/api/tickets/1001/assignment", "/api/tickets/1001/events"] {
+        assert_eq!(get(&ada, path).await.problem(), "403: your role does not allow that", "{path}");
+    }
+    let answer = post(&ada, "/api/tickets/1001/messages", "{\"body\": \"Hello?\"}").await;
+    assert_eq!(answer.problem(), "403: your role does not allow that");
+
+    // Staff's public answer she sees, without Bea's own address.
+    assert_eq!(post(&bea, "/api/tickets/1001/messages", "{\"body\": \"Coming.\"}").await.status, 201);
+    desk.later(TimeDelta::seconds(10)).await;
+    let seen = get(&ada, "/api/tickets/1001").await;
+    assert!(seen.body.contains("Coming.") && !seen.body.contains("bea@example.org"), "{}", seen.body);
+    desk.close().await;
+}
+
+#[tokio::test]
 async fn a_moderator_may_be_shown_only_what_concerns_them() {
     let desk = desk("[assignment]\nmoderators_see_all = false\n").await;
     desk.handles(&mail(ADA, "Hm", "Wobble flummox.")).await;

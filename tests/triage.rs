@@ -435,6 +435,42 @@ async fn a_mail_cannot_talk_the_model_into_naming_a_person_or_a_status() {
 }
 
 #[tokio::test]
+async fn what_the_model_wrote_reaches_staff_only() {
+    let fake = FakeGemini::start().await;
+    fake.otherwise(Answer::Judge(judgement()));
+    let desk = desk(&fake, "").await;
+    desk.handles(&mail(ADA, "Charged twice", REFUND)).await;
+    // Nik answers the notice and his client quotes all of it.
+    let notice = desk.last_mail_to("nik@example.org");
+    let notice_text = text(&notice);
+    let quoted: String = notice_text.lines().flat_map(|line| ["> ", line, "\n"]).collect();
+    let answer = format!("We look into it.\n\nOn Sat, 21 Nov 2026 at 09:00, Support wrote:\n\n{quoted}");
+    desk.handles(&mail("Nik <nik@example.org>", "", &answer).answering(&notice)).await;
+    assert_eq!(desk.mails_to("ada@example.net").len(), 2);
+    for received in desk.mails_to("ada@example.net") {
+        let told = text(&received.text());
+        for secret in ["router", "restart", "networking", "Nik:", "urgent"] {
+            assert!(!told.contains(secret), "`{secret}` in {told}");
+        }
+    }
+    let (_, seen) = desk.logs_in("Nik").await.get("/api/tickets/1001").await;
+    assert_eq!(seen["triage"]["suggested_reply"], "Have you tried to restart it?");
+
+    sql(&desk, "INSERT INTO credentials (person_id, password_hash, updated_at)
+                SELECT p.id, c.password_hash, c.updated_at FROM persons p, credentials c WHERE p.name = 'Ada' LIMIT 1")
+        .await;
+    sql(&desk, "UPDATE identities SET address = 'ada@example.org' WHERE address = 'ada@example.net'").await;
+    let (status, seen) = desk.logs_in("Ada").await.get("/api/tickets/1001").await;
+    assert_eq!(status, 200, "{seen}");
+    assert_eq!(seen["category"], "account", "what semantics.md lets a requester see");
+    let seen = seen.to_string();
+    for secret in ["router", "restart", "triage", "confidence", "matched"] {
+        assert!(!seen.contains(secret), "`{secret}` in {seen}");
+    }
+    desk.close().await;
+}
+
+#[tokio::test]
 async fn logs_hold_no_key_no_address_and_nothing_of_a_mail() {
     let fake = FakeGemini::start().await;
     let mut desk = desk(&fake, "").await;
