@@ -258,6 +258,41 @@ async fn a_moderator_may_be_shown_only_what_concerns_them() {
 }
 
 #[tokio::test]
+async fn a_wrong_request_is_told_what_is_wrong_with_it() {
+    let desk = desk("").await;
+    let bea = desk.logs_in("Bea").await;
+    let messages = "/api/tickets/1001/messages";
+    insta::assert_snapshot!(post(&bea, messages, "{\"body\": ").await.problem(), @"400: Failed to parse the request body as JSON: body: EOF while parsing a value at line 1 column 9");
+    insta::assert_snapshot!(post(&bea, messages, "{}").await.problem(), @"400: Failed to deserialize the JSON body into the target type: missing field `body` at line 1 column 2");
+    insta::assert_snapshot!(post(&bea, messages, "{\"body\": 7}").await.problem(), @"400: Failed to deserialize the JSON body into the target type: body: invalid type: integer `7`, expected a string at line 1 column 10");
+    insta::assert_snapshot!(post(&bea, messages, "{\"body\": \"x\", \"visible\": \"public\"}").await.problem(), @"400: Failed to deserialize the JSON body into the target type: visible: unknown field `visible`, expected one of `body`, `visibility`, `resolve` at line 1 column 23");
+    insta::assert_snapshot!(post(&bea, messages, "{\"body\": \"x\", \"visibility\": \"secret\"}").await.problem(), @"400: Failed to deserialize the JSON body into the target type: visibility: unknown variant `secret`, expected `public` or `internal` at line 1 column 36");
+    insta::assert_snapshot!(post(&bea, messages, "{\"body\": \" \\n \"}").await.problem(), @"400: the answer is empty");
+    insta::assert_snapshot!(post(&bea, messages, "{\"body\": \"a\\u0000b\"}").await.problem(), @"400: body holds a NUL character");
+    let huge = json!({"body": "x".repeat(2 << 20)}).to_string();
+    insta::assert_snapshot!(post(&bea, messages, &huge).await.problem(), @"413: the request has more bytes than are taken");
+    insta::assert_snapshot!(ask(&bea, Method::POST, messages, None).await.problem(), @"415: send JSON, and say so: `Content-Type: application/json`");
+    insta::assert_snapshot!(post(&bea, "/api/auth/login", "{\"email\": \"a\", \"pasword\": \"b\"}").await.problem(), @"400: Failed to deserialize the JSON body into the target type: pasword: unknown field `pasword`, expected `email` or `password` at line 1 column 24");
+    insta::assert_snapshot!(get(&bea, "/api/tickets?limit=many").await.problem(), @"400: Failed to deserialize query string: limit: invalid digit found in string");
+    insta::assert_snapshot!(get(&bea, "/api/tickets?limit=0").await.problem(), @"400: limit is from 1 to 200");
+    insta::assert_snapshot!(get(&bea, "/api/tickets?status=done").await.problem(), @"400: `done` is no status: new, open, pending, resolved, closed");
+    insta::assert_snapshot!(get(&bea, "/api/tickets?cursor=1001").await.problem(), @"400: cursor is not one that was given out");
+    insta::assert_snapshot!(get(&bea, "/api/tickets?stauts=open").await.problem(), @"400: Failed to deserialize query string: stauts: unknown field `stauts`, expected one of `limit`, `cursor`, `status`");
+    insta::assert_snapshot!(get(&bea, "/api/tickets/abc").await.problem(), @"404: there is nothing here, or nothing that you may see");
+    insta::assert_snapshot!(get(&bea, "/api/tickets/99999999999999999999").await.problem(), @"404: there is nothing here, or nothing that you may see");
+    insta::assert_snapshot!(get(&bea, "/api/nothing").await.problem(), @"404: there is nothing here, or nothing that you may see");
+    let wrong_method = ask(&bea, Method::DELETE, "/api/tickets/1001", None).await;
+    insta::assert_snapshot!(wrong_method.problem(), @"405: this path does not take that method");
+    assert_eq!(wrong_method.header("allow"), "GET,HEAD");
+    assert_eq!(
+        desk.count("SELECT count(*) FROM messages WHERE kind <> 'inbound'").await,
+        0,
+        "nothing was written"
+    );
+    desk.close().await;
+}
+
+#[tokio::test]
 async fn a_closed_ticket_takes_no_answer_by_staff() {
     let desk = desk("").await;
     let bea = desk.logs_in("Bea").await;
