@@ -13,5 +13,6 @@ mod day_of_one_email;
 
 mod api;
 mod assignment;
+mod daemon;
 mod replies;
 mod triage;
