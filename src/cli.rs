@@ -8,10 +8,11 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::app::{self, App, Listeners, Storage};
+use crate::app::{self, App, Listeners, StopSignal, Storage};
 use crate::clock::Clock;
 use crate::config::{Config, LogFormat, Telemetry};
 use crate::ids::{DeliveryId, JobId};
@@ -273,6 +274,8 @@ pub(crate) fn start_logging(telemetry: &Telemetry) -> anyhow::Result<()> {
 async fn serve(path: &Path) -> anyhow::Result<()> {
     let config = Arc::new(Config::load(path)?);
     start_logging(&config.telemetry)?;
+    let mut stop_signal = StopSignal::listen()?;
+    let reload = signal(SignalKind::hangup()).context("cannot listen for signals")?;
     for key in config.without_effect() {
         tracing::warn!(key, "{key} is configured, but this version does nothing with it yet");
     }
@@ -288,8 +291,8 @@ async fn serve(path: &Path) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     tokio::join!(app.run(listeners, stop.clone()), async {
         tokio::select! {
-            () = app::stop_signal() => {}
-            () = answer_reloads(path) => {}
+            () = stop_signal.heard() => {}
+            () = answer_reloads(path, reload) => {}
         }
         stop.cancel();
     });
@@ -299,10 +302,7 @@ async fn serve(path: &Path) -> anyhow::Result<()> {
 }
 
 /// SIGHUP: the file is read again and checked, so that a mistake shows before a restart. Never ends.
-async fn answer_reloads(path: &Path) {
-    let Ok(mut reload) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else {
-        return std::future::pending().await;
-    };
+async fn answer_reloads(path: &Path, mut reload: Signal) {
     while reload.recv().await.is_some() {
         match Config::load(path) {
             Ok(_) => {

@@ -80,6 +80,41 @@ async fn told_to_stop_it_finishes_what_is_in_hand_and_ends_well() {
 }
 
 #[tokio::test]
+async fn a_reload_checks_the_configuration_and_kills_nobody() {
+    let place = Place::new();
+    let port = free_port();
+    let text = format!(
+        "[http]\nlisten = \"127.0.0.1:{port}\"\n[database]\nurl = \"{}\"\n{MAILBOX}outbox_dir = \"out\"\n",
+        postgres::fresh_url().await
+    );
+    let config = place.config(&text);
+    let mut daemon = Running::start(&["serve", "--config", &config], &[]);
+    daemon.says("ticketd is up").await;
+    daemon.signal(Signal::SIGHUP);
+    daemon.says("the configuration is sound").await;
+    place.config(&text.replace("listen", "lissen"));
+    daemon.signal(Signal::SIGHUP);
+    let said = daemon.says("the configuration has an error").await;
+    assert!(said.contains("did you mean `listen`"), "{said}");
+    assert_eq!(get(&format!("http://127.0.0.1:{port}/healthz")).await, (200, "ok\n".to_owned()));
+    daemon.signal(Signal::SIGINT);
+    assert_eq!(daemon.ends().await.code(), Some(0), "{:#?}", daemon.said);
+}
+
+#[tokio::test]
+async fn a_daemon_told_to_stop_while_it_starts_ends_well() {
+    let place = Place::new();
+    let config = place.config("data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n");
+    let mut daemon = Running::start(&["serve", "--config", &config], &[]);
+    // Said right before the private PostgreSQL is made, which takes a second or more.
+    daemon.says("no [[mailbox]] is configured").await;
+    daemon.signal(Signal::SIGHUP);
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ends().await.code(), Some(0), "{:#?}", daemon.said);
+    assert_eq!(processes_of(place.path()), [""; 0]);
+}
+
+#[tokio::test]
 async fn numbers_are_explained_and_may_have_a_door_of_their_own() {
     let place = Place::new();
     let (port, metrics) = (free_port(), free_port());
@@ -139,6 +174,18 @@ async fn the_demo_run_once_prints_one_line_and_leaves_nothing_behind() {
     assert_eq!((&told["triaged"], &told["assigned"]), (&14.into(), &14.into()), "{told}");
     assert!(told["acknowledged"].as_i64().is_some_and(|n| (1..=14).contains(&n)), "{told}");
     assert!(told["median_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{told}");
+    assert!(entries(place.path()).is_empty(), "{:?}", entries(place.path()));
+    assert_eq!(processes_of(place.path()), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_demo_that_is_interrupted_half_way_clears_up() {
+    let place = Place::new();
+    let folder = place.path().display().to_string();
+    let mut demo = Running::start(&["demo", "--listen", "127.0.0.1:0"], &[("TMPDIR", &folder)]);
+    demo.says("[ 1/18]").await;
+    demo.signal(Signal::SIGINT);
+    assert_eq!(demo.ends().await.code(), Some(0), "{:#?}", demo.said);
     assert!(entries(place.path()).is_empty(), "{:?}", entries(place.path()));
     assert_eq!(processes_of(place.path()), [""; 0]);
 }
