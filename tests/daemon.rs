@@ -251,3 +251,21 @@ async fn a_private_postgresql_is_private_unprivileged_and_thrown_away_on_request
     gone(pid).await;
     assert!(!folder.exists(), "data was to be thrown away");
 }
+
+#[tokio::test]
+async fn a_daemon_killed_while_it_makes_its_postgresql_starts_the_next_time() {
+    let place = Place::new();
+    let config = place.config("data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n");
+    let folder = place.path().join("data/postgres");
+    let mut daemon = Running::start(&["serve", "--config", &config], &[]);
+    // initdb writes this file first, and goes on for a second or more.
+    let is_being_made =
+        || ["data", "data.new"].iter().any(|part| folder.join(part).join("PG_VERSION").exists());
+    until("initdb has begun", is_being_made).await;
+    daemon.signal(Signal::SIGKILL);
+    daemon.ends().await;
+    until("nothing is left running", || processes_of(place.path()).is_empty()).await;
+    let exported = run(&["skills", "export", "--config", &config], "").await;
+    assert_eq!((exported.code, exported.err.as_str()), (Some(0), ""), "{exported:?}");
+    assert!(folder.join("data/PG_VERSION").exists() && !folder.join("data.new").exists());
+}
