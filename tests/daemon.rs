@@ -269,3 +269,26 @@ async fn a_daemon_killed_while_it_makes_its_postgresql_starts_the_next_time() {
     assert_eq!((exported.code, exported.err.as_str()), (Some(0), ""), "{exported:?}");
     assert!(folder.join("data/PG_VERSION").exists() && !folder.join("data.new").exists());
 }
+
+#[tokio::test]
+async fn what_keeps_a_private_postgresql_from_starting_is_said_in_one_line() {
+    let place = Place::new();
+    let said = |folder: &Path, binaries: Option<&Path>| {
+        let error = PrivatePostgres::start(folder, Keep::Nothing, binaries).expect_err("it cannot start");
+        place.redact(&format!("{error:#}"), &[])
+    };
+    let folder = place.path().join("pg");
+    insta::assert_snapshot!(said(&folder, Some(place.path())), @"no PostgreSQL server binaries in DIR: install them (Debian: `apt-get install postgresql`) or set database.url");
+    insta::assert_snapshot!(said(&place.path().join("x".repeat(100)), None).replace(&"x".repeat(100), "LONG"), @"the folder DIR/LONG is too long for a socket: choose one of at most 90 bytes");
+    let file = place.file("file", "");
+    insta::assert_snapshot!(said(&file.join("pg"), None), @"cannot make the folder DIR/file/pg: Not a directory (os error 20)");
+    std::fs::create_dir_all(folder.join("data")).expect("a folder");
+    std::fs::write(folder.join("data/notes.txt"), "mine").expect("a file");
+    insta::assert_snapshot!(said(&folder, None), @"DIR/pg/data holds something else than a PostgreSQL: choose another folder");
+    assert!(folder.join("data/notes.txt").exists(), "somebody's file is gone");
+    // A process that was to have a private PostgreSQL says the same.
+    let config = place.config("data_dir = \"file\"\n[http]\nlisten = \"127.0.0.1:0\"\n");
+    let ran = run(&["jobs", "list", "--config", &config], "").await;
+    assert_eq!((ran.code, ran.err.lines().count()), (Some(1), 1), "{ran:?}");
+    insta::assert_snapshot!(place.redact(&ran.err, &[]), @"ticketd: database.url is not set, and the private PostgreSQL cannot be started: cannot make the folder DIR/file/postgres: Not a directory (os error 20)");
+}

@@ -53,7 +53,8 @@ impl PrivatePostgres {
             );
         }
         let binaries = match binaries {
-            Some(given) => given.to_owned(),
+            Some(given) if is_server(given) => given.to_owned(),
+            Some(given) => bail!("no PostgreSQL server binaries in {}: {INSTALL}", given.display()),
             None => find_binaries()?,
         };
         let owner = unprivileged_owner()?;
