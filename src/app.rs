@@ -44,8 +44,11 @@ impl Storage {
     /// Connects to the configured database, or starts the private one. Does not migrate.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         if let Some(url) = config.database.url()? {
-            let options: PgConnectOptions =
-                url.expose_secret().parse().context("database.url is not a PostgreSQL URL")?;
+            let url = url.expose_secret();
+            let not_one = "database.url is not a PostgreSQL URL, such as postgres://user@host/name";
+            // sqlx takes any scheme, and would look for a PostgreSQL behind it.
+            anyhow::ensure!(["postgres://", "postgresql://"].iter().any(|s| url.starts_with(s)), not_one);
+            let options: PgConnectOptions = url.parse().context(not_one)?;
             return Ok(Self { db: database::connect(options, POOL).await?, _private: None });
         }
         let folder = config.data_dir.join("postgres");
