@@ -218,8 +218,21 @@ pub fn main() -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "the one place that tells the terminal why a command failed")]
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("ticketd: {}", format!("{error:#}").replace('\n', " "));
+    eprintln!("ticketd: {}", one_line(error));
     ExitCode::from(code)
+}
+
+/// An error and its causes in one line. Some crates' errors repeat their cause; people read it once.
+pub(crate) fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let said = cause.to_string().replace('\n', " ");
+        if !line.ends_with(&said) {
+            line.push_str(if line.is_empty() { "" } else { ": " });
+            line.push_str(&said);
+        }
+    }
+    line
 }
 
 /// A line for the caller's standard output; a reader that has gone away is no error of ours.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::say;
+use super::{one_line, say};
 use crate::app::Storage;
 use crate::config::{Config, Mailbox};
 use crate::deliver::mailer::Mailer;
@@ -21,7 +21,7 @@ impl Report {
             Ok(said) => say(&format!("ok    {what}: {said}")),
             Err(error) => {
                 self.failed = true;
-                say(&format!("FAIL  {what}: {}", format!("{error:#}").replace('\n', " ")))
+                say(&format!("FAIL  {what}: {}", one_line(&error)))
             }
         }
     }
