@@ -206,12 +206,13 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+    /// `key` is what people set to choose another port for the API.
+    pub async fn open(config: &Config, key: &str) -> anyhow::Result<Self> {
         let metrics = match config.telemetry.metrics_listen {
             Some(address) => Some(listen("telemetry.metrics_listen", address).await?),
             None => None,
         };
-        Ok(Self { http: Some(listen("http.listen", config.http.listen).await?), metrics })
+        Ok(Self { http: Some(listen(key, config.http.listen).await?), metrics })
     }
 }
 

@@ -295,7 +295,7 @@ async fn serve(path: &Path) -> anyhow::Result<()> {
     if config.mailbox.is_empty() {
         tracing::warn!("no [[mailbox]] is configured: no mail comes in, and none can leave");
     }
-    let listeners = Listeners::open(&config).await?;
+    let listeners = Listeners::open(&config, "http.listen").await?;
     let storage = Storage::open(&config).await?;
     database::migrate(&storage.db).await?;
     let app =

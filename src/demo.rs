@@ -114,7 +114,7 @@ pub async fn run(once: bool, data_dir: Option<PathBuf>, listen: SocketAddr) -> a
     cli::start_logging(&config.telemetry)?;
     let screen = Screen::new(!once);
     // The port first: whoever runs another demo already should not wait for a database to be told.
-    let listeners = if once { Listeners::default() } else { Listeners::open(&config).await? };
+    let listeners = if once { Listeners::default() } else { Listeners::open(&config, "--listen").await? };
     let mut stop_signal = StopSignal::listen()?;
     let folder = Folder::make(data_dir)?;
     let config = Arc::new(with_outbox(config, &folder.path));
