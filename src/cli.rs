@@ -25,6 +25,7 @@ mod doctor;
 /// Support tickets from mail, triaged, assigned and answered in-thread.
 #[derive(Parser)]
 #[command(name = "ticketd", version, arg_required_else_help = true)]
+#[command(after_help = "Example (needs nothing but PostgreSQL's programs): ticketd demo")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -79,22 +80,28 @@ enum Command {
         mail: Option<PathBuf>,
     },
     /// Show how a mail is read
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: ticketd mail parse mail.eml")]
     Mail(MailCommand),
     /// Try the triage engines
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example: ticketd triage predict --catalogue labels.json < tickets.jsonl"
+    )]
     Triage(TriageCommand),
     /// Manage admins
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example: ticketd admin create --config ticketd.toml --email ada@example.org"
+    )]
     Admin(AdminCommand),
     /// Move the skill catalogue in and out, as TOML
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: ticketd skills export --config ticketd.toml > skills.toml")]
     Skills(SkillsCommand),
     /// See and repair durable jobs
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: ticketd jobs list --config ticketd.toml --failed")]
     Jobs(JobsCommand),
     /// See the fate of every mail
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: ticketd ledger list --config ticketd.toml")]
     Ledger(LedgerCommand),
 }
 
@@ -112,8 +119,8 @@ enum MailCommand {
     /// Which of these mails belong together; reads paths from standard input to its end
     #[command(after_help = "Example: ls *.eml | ticketd mail thread -")]
     Thread {
-        #[arg(value_name = "-")]
-        from: PathBuf,
+        #[arg(value_name = "-", value_parser = ["-"])]
+        from: String,
     },
 }
 
@@ -188,13 +195,16 @@ enum LedgerCommand {
     List {
         #[command(flatten)]
         file: ConfigFile,
-        /// ticketed, appended, suppressed, quarantined, duplicate or waiting
-        #[arg(long)]
+        /// Only the mails of this fate; `waiting` have none yet
+        #[arg(long, value_parser = FATES)]
         fate: Option<String>,
-        #[arg(long, default_value_t = 100)]
+        /// This many at most
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..))]
         limit: i64,
     },
 }
+
+const FATES: [&str; 6] = ["ticketed", "appended", "suppressed", "quarantined", "duplicate", "waiting"];
 
 /// `EX_TEMPFAIL` of sysexits.h: the MTA keeps the mail and tries again.
 const TRY_AGAIN: u8 = 75;
@@ -381,10 +391,7 @@ fn read_mail(command: MailCommand) -> anyhow::Result<()> {
             let raw = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
             say(&serde_json::to_string(&reading::read(&raw, &own_address))?)
         }
-        MailCommand::Thread { from } => {
-            if from != Path::new("-") {
-                bail!("give `-` and the paths on standard input, one a line");
-            }
+        MailCommand::Thread { from: _ } => {
             let mut mails = Vec::new();
             for line in std::io::stdin().lines() {
                 let line = line?;
@@ -481,10 +488,6 @@ async fn jobs(command: JobsCommand) -> anyhow::Result<()> {
 }
 
 async fn ledger(path: &Path, fate: Option<&str>, limit: i64) -> anyhow::Result<()> {
-    const FATES: [&str; 6] = ["ticketed", "appended", "suppressed", "quarantined", "duplicate", "waiting"];
-    if let Some(unknown) = fate.filter(|f| !FATES.contains(f)) {
-        bail!("`{unknown}` is no fate: {}", FATES.join(", "));
-    }
     let (_, storage) = storage(path).await?;
     for entry in ingest::ledger(&storage.db, fate, limit).await? {
         say(&serde_json::to_string(&entry)?)?;
