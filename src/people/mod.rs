@@ -171,7 +171,10 @@ pub async fn skill_ids(tx: &mut Tx, slugs: &[String]) -> sqlx::Result<Vec<SkillI
 /// Adds and changes skills; never removes one. Returns how many the document holds.
 pub async fn import_skills(db: &PgPool, document: &str, now: DateTime<Utc>) -> anyhow::Result<usize> {
     let catalogue: Catalogue =
-        toml::from_str(document).map_err(|e| anyhow::anyhow!("{}", e.to_string().trim_end()))?;
+        toml::from_str(document).map_err(|error| crate::config::toml_fault(document, &error))?;
+    if catalogue.skill.is_empty() {
+        bail!("there is no [[skill]] in the document");
+    }
     let mut tx = db.begin().await?;
     for skill in &catalogue.skill {
         let shaped =
