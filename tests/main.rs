@@ -13,6 +13,7 @@ mod day_of_one_email;
 
 mod api;
 mod assignment;
+mod commands;
 mod daemon;
 mod replies;
 mod triage;
