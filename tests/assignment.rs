@@ -367,6 +367,62 @@ async fn the_decision_names_everyone_with_their_verdict() {
     desk.close().await;
 }
 
+#[tokio::test]
+async fn a_customers_answer_finds_somebody_although_the_assignee_left() {
+    let desk = desk().await;
+    desk.hires("Bea", Role::Moderator, &[("billing", 5)]).await;
+    desk.hires("Cem", Role::Moderator, &[("billing", 1)]).await;
+    desk.handles(&bill(1)).await;
+    let bea = desk.logs_in("Bea").await;
+    let (status, _) = bea.post("/api/tickets/1001/messages", &json!({"body": "Which invoice?"})).await;
+    assert_eq!(status, 201);
+    desk.later(TimeDelta::seconds(10)).await;
+    sqlx::query("UPDATE persons SET active = FALSE WHERE name = 'Bea'")
+        .execute(&desk.db)
+        .await
+        .expect("Bea leaves");
+    desk.handles(&mail(ADA, "", "Number 7.").answering(&desk.last_mail_to("ada@example.net"))).await;
+    assert_eq!(assignee(&desk, 1001).await.as_deref(), Some("Cem"));
+    assert!(text(&desk.last_mail_to("cem@example.org")).contains("| Number 7."));
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn a_customers_answer_to_a_ticket_that_nobody_had_is_not_lost() {
+    let desk = desk().await;
+    let bea = desk.hires_with("Bea", Role::Moderator, &[("billing", 5)], None, true).await;
+    desk.handles(&bill(1)).await;
+    assert_eq!(desk.expects_errors().len(), 1, "nobody can be given the ticket");
+    // Bea looks in while she is away, and answers.
+    let api = desk.logs_in("Bea").await;
+    let (status, _) = api.post("/api/tickets/1001/messages", &json!({"body": "Which invoice?"})).await;
+    assert_eq!(status, 201);
+    desk.later(TimeDelta::seconds(10)).await;
+    people::set_away(&desk.db, bea, false, desk.clock.now()).await.expect("back");
+    desk.settle().await;
+    desk.handles(&mail(ADA, "", "Number 7.").answering(&desk.last_mail_to("ada@example.net"))).await;
+    assert_eq!(assignee(&desk, 1001).await.as_deref(), Some("Bea"));
+    assert!(text(&desk.last_mail_to("bea@example.org")).contains("| Number 7."));
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn a_second_mail_before_the_judgement_does_not_hurry_the_assignment() {
+    let desk = desk().await;
+    desk.hires("Bea", Role::Moderator, &[("billing", 5)]).await;
+    desk.hires("Dora", Role::Admin, &[]).await;
+    let first = bill(1);
+    desk.gets(&first).await;
+    let id = first.header("Message-ID").expect("an id").to_owned();
+    desk.gets(&mail(ADA, "Re: Invoice 1", "And hurry.").with("In-Reply-To", &id)).await;
+    desk.fetches().await;
+    desk.settle().await;
+    assert_eq!(desk.tickets().await, 1);
+    assert_eq!(assignee(&desk, 1001).await.as_deref(), Some("Bea"));
+    assert_eq!(desk.count("SELECT count(*) FROM assignments").await, 1);
+    desk.close().await;
+}
+
 /// A moderator or admin of any kind.
 type Anyone = (Role, bool, i64, i64, Option<i64>, Vec<(usize, i32)>);
 

@@ -151,9 +151,10 @@ pub async fn take_turn_assigning(tx: &mut Tx) -> sqlx::Result<()> {
 }
 
 /// Whether the automatic assignment may (still) decide about this ticket. What fell back to an admin is no longer
-/// moved once staff has written in it.
+/// moved once staff has written in it. What a person gave to somebody who has left since is nobody's.
 pub async fn wants_assignment(tx: &mut Tx, ticket: &Locked) -> sqlx::Result<bool> {
-    if !ticket.status.is_active() || ticket.assignee_set {
+    let decided = ticket.assignee_set && (ticket.assignee.is_none() || ticket.assignee_active);
+    if !ticket.status.is_active() || decided {
         return Ok(false);
     }
     let held = ticket.assignee_active

@@ -197,6 +197,8 @@ pub struct Locked {
     pub assignee_active: bool,
     pub assignee_set: bool,
     pub assigned_automatically: bool,
+    /// The assignment has looked at it, whatever came of that.
+    pub was_routed: bool,
     pub mailbox: Option<String>,
     pub subject: String,
     pub created_at: DateTime<Utc>,
@@ -253,8 +255,10 @@ pub async fn append(
             Some(assignee) if ticket.assignee_active => {
                 outbox::notify_staff(tx, ticket.id, assignee, Some(id), now).await?;
             }
-            // Nobody has it (any more): route it anew.
-            _ if reopened => queue::enqueue(tx, &queue::ASSIGN, ticket.id.0, now).await?,
+            // Nobody has it (any more): route it anew. One that was never routed waits for its judgement, which does so.
+            _ if reopened || ticket.was_routed => {
+                queue::enqueue(tx, &queue::ASSIGN, ticket.id.0, now).await?
+            }
             _ => {}
         }
     }

@@ -226,6 +226,7 @@ pub(super) async fn lock(tx: &mut Tx, ticket: i64) -> sqlx::Result<Option<Locked
         assignee_active: r.active,
         assignee_set: r.assignee_set,
         assigned_automatically: r.assignment_outcome.as_deref() == Some("matched"),
+        was_routed: r.assignment_outcome.is_some(),
         mailbox: r.mailbox,
         subject: r.subject,
         created_at: r.created_at,
