@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use sqlx::Row;
 use ticketd::config::Config;
 use ticketd::deliver::mailer::{Limits, Mailer};
+use ticketd::ids::DeliveryId;
 use ticketd::people::Role;
 use ticketd::queue::{self, Which};
-use ticketd::tickets::outbox::Attempt;
+use ticketd::tickets::outbox::{self, Attempt};
 
 use crate::harness::desk::{Desk, SUPPORT};
 use crate::harness::mail::{header, mail, text};
@@ -194,7 +195,13 @@ async fn a_refusal_for_good_is_shown_on_the_ticket_and_can_be_sent_later() {
 
     desk.sink.behave(&Behaviour::Accept);
     let first = failed["rfc_id"].as_str().expect("an id").to_owned();
-    assert!(queue::retry(&desk.db, dead[0].id, desk.clock.now()).await.expect("a dead letter"));
+    let place = Place::new();
+    let config = place.config(&format!("[database]\nurl = \"{}\"\n", program::url_of(&desk.db)));
+    let listed = program::run(&["jobs", "list", "--failed", "--config", &config], "").await;
+    let letter: Value = serde_json::from_str(listed.out.trim()).expect("one line of JSON");
+    assert_eq!(letter["last_error"].as_str(), Some(error.as_str()));
+    let retried = program::run(&["jobs", "retry", "--config", &config, &letter["id"].to_string()], "").await;
+    assert_eq!(retried.out, format!("job {} is back at work\n", letter["id"]), "{retried:?}");
     desk.settle().await;
     let sent = replies(&desk);
     assert_eq!((sent.len(), bare(&id(&sent[0]))), (1, first.as_str()));
@@ -413,6 +420,32 @@ async fn a_reply_can_be_taken_back_for_ten_seconds() {
     let again = program::run(&["jobs", "cancel", "--config", &config, &job["id"].to_string()], "").await;
     assert_eq!(again.code, Some(1));
     assert_eq!(again.err, format!("ticketd: there is no job {} (see `ticketd jobs list`)\n", job["id"]));
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn a_reply_that_left_while_it_was_cancelled_is_told_as_sent() {
+    let desk = desk().await;
+    let bea = desk.logs_in("Bea").await;
+    let (status, _) = bea.post("/api/tickets/1001/messages", &json!({"body": "On its way."})).await;
+    assert_eq!(status, 201);
+    desk.clock.advance(TimeDelta::seconds(10));
+    // The server has it, and takes its time to say so.
+    desk.sink.behave(&Behaviour::Delay(500));
+    let job = queue::claim(&desk.db, desk.clock.now(), 1).await.expect("the queue").pop().expect("the reply");
+    let cancels = async {
+        desk.sink.wait_for(3).await;
+        let mut tx = desk.db.begin().await.expect("a transaction");
+        queue::cancel(&mut tx, job.id).await.expect("the queue").expect("the job");
+        outbox::cancel(&mut tx, DeliveryId(job.subject), desk.clock.now()).await.expect("the outbox");
+        tx.commit().await.expect("a commit");
+    };
+    tokio::join!(desk.app.stages.run(&job), cancels);
+    desk.later(TimeDelta::days(1)).await;
+    assert_eq!(replies(&desk).len(), 1);
+    assert_eq!(delivery(&desk).await["state"], "sent", "Ada has it, whatever Bea wished");
+    let tries = attempts(&desk).await;
+    assert_eq!((tries.len(), tries[0].0.as_str()), (1, "sent"), "{tries:?}");
     desk.close().await;
 }
 
