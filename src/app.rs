@@ -30,7 +30,7 @@ const POOL: u32 = 16;
 /// SIGTERM to exit: what is in hand is finished within this time.
 const DRAIN: Duration = Duration::from_secs(30);
 /// A worker that has not gone round for this long is stuck, and the watchdog is not fed any more.
-const STUCK: Duration = Duration::from_secs(60);
+const STUCK: Duration = Duration::from_mins(1);
 
 /// A database, and the server behind it if it is our own.
 #[derive(Debug)]
@@ -131,7 +131,7 @@ impl App {
         {
             let (stages, pulse, stop) = (self.stages.clone(), pulse.clone(), worker_stop.clone());
             workers.spawn(supervised("worker", worker_stop.clone(), move || {
-                worker::run(stages.clone(), pulse.clone(), stop.clone())
+                worker::run(stages.clone(), pulse.clone(), worker::POLL, stop.clone())
             }));
             let (db, clock, stop) = (self.stages.db.clone(), self.stages.clock.clone(), sources_stop.clone());
             workers.spawn(supervised("schedule", sources_stop.clone(), move || {
@@ -177,7 +177,7 @@ impl App {
                     match reader {
                         Ok(reader) => sources::imap::run(reader, token).await,
                         Err(error) => {
-                            tracing::error!(error = format!("{error:#}"), "a mailbox cannot be read")
+                            tracing::error!(error = format!("{error:#}"), "a mailbox cannot be read");
                         }
                     }
                 }
@@ -214,6 +214,11 @@ impl Listeners {
         };
         Ok(Self { http: Some(listen(key, config.http.listen).await?), metrics })
     }
+
+    /// Where the API can be reached: the port is the system's choice where 0 is configured.
+    pub fn address(&self) -> Option<std::net::SocketAddr> {
+        self.http.as_ref()?.local_addr().ok()
+    }
 }
 
 async fn listen(key: &str, address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
@@ -235,9 +240,10 @@ where
         if stop.is_cancelled() {
             return;
         }
-        match ended {
-            Some(Err(error)) => tracing::error!(%error, task = name, "the task {name} died; it starts again"),
-            _ => tracing::error!(task = name, "the task {name} ended by itself; it starts again"),
+        if let Some(Err(error)) = ended {
+            tracing::error!(%error, task = name, "the task {name} died; it starts again");
+        } else {
+            tracing::error!(task = name, "the task {name} ended by itself; it starts again");
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -249,7 +255,7 @@ where
 /// Feeds systemd's watchdog with the worker's real progress until `stop`.
 async fn watch_over(pulse: &Pulse, stop: &CancellationToken) {
     notify_systemd(&[sd_notify::NotifyState::Ready]);
-    let pause = sd_notify::watchdog_enabled().map_or(Duration::from_secs(3600), |limit| limit / 3);
+    let pause = sd_notify::watchdog_enabled().map_or(Duration::from_hours(1), |limit| limit / 3);
     loop {
         tokio::select! {
             () = stop.cancelled() => break,

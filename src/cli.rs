@@ -264,12 +264,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Mail(command) => read_mail(command)?,
         Command::Triage(TriageCommand::Predict { catalogue }) => predict(&catalogue)?,
         Command::Admin(AdminCommand::Create { file, email, name }) => {
-            create_admin(&file.config, &email, name).await?
+            create_admin(&file.config, &email, name).await?;
         }
         Command::Skills(command) => skills(command).await?,
         Command::Jobs(command) => jobs(command).await?,
         Command::Ledger(LedgerCommand::List { file, fate, limit }) => {
-            ledger(&file.config, fate.as_deref(), limit).await?
+            ledger(&file.config, fate.as_deref(), limit).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -310,7 +310,8 @@ async fn serve(path: &Path) -> anyhow::Result<()> {
     database::migrate(&storage.db).await?;
     let app =
         App::build(Arc::clone(&config), storage.db.clone(), Clock::system(), app::install_metrics()).await?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), listen = %config.http.listen, "ticketd is up");
+    let listen = listeners.address().map(|address| address.to_string());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), listen, "ticketd is up");
     let stop = CancellationToken::new();
     tokio::join!(app.run(listeners, stop.clone()), async {
         tokio::select! {
@@ -329,10 +330,10 @@ async fn answer_reloads(path: &Path, mut reload: Signal) {
     while reload.recv().await.is_some() {
         match Config::load(path) {
             Ok(_) => {
-                tracing::info!("SIGHUP: the configuration is sound; it takes effect at the next restart")
+                tracing::info!("SIGHUP: the configuration is sound; it takes effect at the next restart");
             }
             Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "SIGHUP: the configuration has an error")
+                tracing::warn!(error = format!("{error:#}"), "SIGHUP: the configuration has an error");
             }
         }
     }
@@ -353,13 +354,12 @@ async fn migrate(path: &Path) -> anyhow::Result<()> {
 }
 
 async fn take_in(path: &Path, mail: Option<&Path>) -> anyhow::Result<()> {
-    let raw = match mail.filter(|p| *p != Path::new("-")) {
-        Some(file) => std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?,
-        None => {
-            let mut raw = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut raw).context("cannot read standard input")?;
-            raw
-        }
+    let raw = if let Some(file) = mail.filter(|p| *p != Path::new("-")) {
+        std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?
+    } else {
+        let mut raw = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut raw).context("cannot read standard input")?;
+        raw
     };
     if raw.is_empty() {
         bail!("the mail is empty");

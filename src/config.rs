@@ -531,7 +531,35 @@ mod tests {
         insta::assert_snapshot!(error(&format!("{MAILBOX}{MAILBOX}")), @"mailbox support: the name is used twice");
         insta::assert_snapshot!(error("[triage]\nengine = \"gemini\""), @r#"triage: engine is "gemini" but the section [gemini] is missing"#);
         insta::assert_snapshot!(error("[gemini]\ntimeout = \"10m\""), @"`gemini.timeout`: 600s is not between a moment and 90s, the longest a judgement may take");
-        insta::assert_snapshot!(error("[http\n"), @"line 1: invalid table header, expected `.`, `]`");
+        insta::assert_snapshot!(error("[http\n"), @"line 1: unclosed table, expected `]`");
+    }
+
+    #[test]
+    fn the_example_is_a_configuration_and_its_values_are_the_defaults() {
+        let example = Config::parse(include_str!("../config/example.toml"), BTreeMap::new()).unwrap();
+        let default = Config::parse("", BTreeMap::new()).unwrap();
+        let shown = |c: &Config| format!("{:?} {:?} {:?}", c.assignment, c.mail, c.telemetry);
+        assert_eq!(shown(&example), shown(&default));
+        assert_eq!(example.triage.categories, default.triage.categories);
+        assert_eq!(example.data_dir, default.data_dir);
+        assert_eq!(example.http.listen, default.http.listen);
+        assert_eq!(example.without_effect(), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn the_example_names_every_key_there_is() {
+        let example = include_str!("../config/example.toml");
+        for line in include_str!("config.rs").lines().take_while(|l| !l.starts_with("#[cfg(test)]")) {
+            let Some(key) =
+                line.strip_prefix("    pub ").and_then(|l| l.split_once(": ")).map(|(key, _)| key)
+            else {
+                continue;
+            };
+            // A secret written into the file is for the environment and for tests.
+            let is_secret = ["password", "api_key", "secret"].contains(&key);
+            let named = example.contains(&format!("{key} =")) || example.contains(&format!("{key}]"));
+            assert!(is_secret || named, "config/example.toml does not name `{key}`");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tracing::Instrument;
 use crate::assign::Assign;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::crash;
 use crate::deliver::Deliver;
 use crate::ingest::Ingest;
 use crate::queue::{self, Claimed, Done, JobError, Verdict};
@@ -34,8 +35,8 @@ pub struct Stages {
 
 /// Jobs one process works on at once: most of them wait for the database or the network.
 const AT_ONCE: usize = 12;
-/// Covers a lost notification, and finds jobs whose time has come.
-const POLL: Duration = Duration::from_millis(500);
+/// How often the queue is looked at unasked: covers a lost notification, and finds jobs whose time has come.
+pub const POLL: Duration = Duration::from_millis(500);
 const SLOWEST_POLL: Duration = Duration::from_secs(15);
 
 impl Stages {
@@ -74,6 +75,7 @@ impl Stages {
     }
 
     async fn run_in_span(&self, job: &Claimed) -> bool {
+        crash::point("worker.claimed");
         let begun = std::time::Instant::now();
         let result = match tokio::time::timeout(job.kind.time_limit(), self.dispatch(job)).await {
             Ok(result) => result,
@@ -152,21 +154,26 @@ impl Pulse {
     }
 }
 
-/// Claims and runs jobs until told to stop, then sees to the end what is in hand.
-pub async fn run(stages: Stages, pulse: Pulse, stop: CancellationToken) {
+/// Claims and runs jobs until told to stop, then sees to the end what is in hand. Looks at the queue when it is called,
+/// and every `poll`.
+pub async fn run(stages: Stages, pulse: Pulse, poll: Duration, stop: CancellationToken) {
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     let mut running = JoinSet::new();
     let mut listener = None;
-    let mut pause = POLL;
+    let mut pause = poll;
     while !stop.is_cancelled() {
         pulse.beat();
         while let Some(ended) = running.try_join_next() {
             report_panic(Some(ended));
         }
+        if listener.is_none() {
+            // Before the look: a job that is announced between the two is heard of.
+            listener = listen(&stages.db).await;
+        }
         let free = slots.available_permits();
         match queue::claim(&stages.db, stages.clock.now(), i64::try_from(free).unwrap_or(1)).await {
             Ok(jobs) => {
-                pause = POLL;
+                pause = poll;
                 let took = jobs.len();
                 for job in jobs {
                     let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
@@ -190,9 +197,6 @@ pub async fn run(stages: Stages, pulse: Pulse, stop: CancellationToken) {
                 }
                 continue;
             }
-        }
-        if listener.is_none() {
-            listener = listen(&stages.db).await;
         }
         wait_for_work(&stop, &mut listener, &mut running, slots.available_permits() > 0, pause).await;
     }

@@ -37,7 +37,10 @@ async fn a_customers_mail_is_acknowledged_assigned_answered_and_joined_by_the_ne
     assert!(text(&notice).contains("| your invoice was charged twice."));
 
     // Bea answers the notice; Ada gets the answer in her thread, and nothing of the notice.
-    let answer = format!("We return it today.\n\nOn Sat, Support wrote:\n{}", quoted(&text(&notice)));
+    let answer = format!(
+        "We return it today.\n\nOn Sat, 21 Nov 2026 at 10:00, Support <support@example.org> wrote:\n{}",
+        quoted(&text(&notice))
+    );
     desk.handles(&mail("Bea <bea@example.org>", "", &answer).answering(&notice)).await;
     let reply = desk.last_mail_to("ada@example.net");
     assert_eq!(text(&reply).trim(), "We return it today.\n\n-- \nBea");
@@ -97,5 +100,5 @@ async fn staff_answers_by_the_api_and_may_take_it_back_for_a_while() {
 }
 
 fn quoted(text: &str) -> String {
-    text.lines().map(|line| format!("> {line}\n")).collect()
+    format!("> {}", text.lines().collect::<Vec<_>>().join("\n> "))
 }

@@ -9,7 +9,9 @@ mod harness;
 mod architecture;
 mod gemini_client;
 
+mod crash_points;
 mod day_of_one_email;
+mod queue_promises;
 
 mod api;
 mod assignment;

@@ -120,7 +120,7 @@ async fn check_mailbox(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     if mailbox.imap.is_some() {
-        let limit = Duration::from_secs(60);
+        let limit = Duration::from_mins(1);
         let checked = match tokio::time::timeout(limit, sources::check_mailbox(mailbox)).await {
             Ok(checked) => checked,
             Err(_elapsed) => {

@@ -49,7 +49,7 @@ pub(super) fn parse<T: DeserializeOwned>(
             Err(error) => error,
         };
         let path: Vec<String> = error.path().to_string().split('.').map(str::to_owned).collect();
-        let named = from_environment.iter().any(|known| *known == path);
+        let named = from_environment.contains(&path);
         match named.then(|| reread(&table, &path)).flatten() {
             Some(value) => set(&mut table, &path, value),
             None => return Err(explain(&error)),

@@ -29,7 +29,7 @@ pub struct PrivatePostgres {
 
 /// A socket's path must fit `sun_path` (108 bytes) with `/.s.PGSQL.5432` behind it.
 const LONGEST_FOLDER: usize = 90;
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 impl PrivatePostgres {
     /// Starts a server on `folder`, made and initialised where it is new. `binaries` overrides the search.
@@ -309,7 +309,7 @@ fn command(program: &Path, owner: Option<(u32, u32)>) -> Command {
 
 /// Spawns `command` so that the kernel sends it SIGINT when this process dies.
 ///
-/// PR_SET_PDEATHSIG follows the *thread* that forked, so one thread that lives as long as the process does it.
+/// `PR_SET_PDEATHSIG` follows the *thread* that forked, so one thread that lives as long as the process does it.
 fn spawn_tied_to_this_process(mut command: Command) -> std::io::Result<Child> {
     use std::sync::mpsc::{Sender, channel};
     type Order = (Command, Sender<std::io::Result<Child>>);
@@ -337,7 +337,6 @@ fn spawn_tied_to_this_process(mut command: Command) -> std::io::Result<Child> {
         orders
     });
     let (answer, result) = channel();
-    let gone = || std::io::Error::other("the spawning thread is gone");
-    spawner.send((command, answer)).map_err(|_| gone())?;
-    result.recv().map_err(|_| gone())?
+    spawner.send((command, answer)).map_err(|gone| std::io::Error::other(gone.to_string()))?;
+    result.recv().map_err(std::io::Error::other)?
 }

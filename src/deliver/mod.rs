@@ -111,6 +111,7 @@ impl Deliver {
             outbox::mark_unsent(&mut tx, delivery, "failed", &error.to_string(), now).await?;
         }
         tx.commit().await?;
+        crash::point("deliver.refused");
         metrics::counter!("ticketd_deliveries_total", "outcome" => outcome).increment(1);
         Err(error)
     }

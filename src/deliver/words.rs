@@ -90,8 +90,8 @@ pub fn notice(
         }
     }
     text.push_str(
-        "\nAnswer this mail and your text goes to the requester, in the same thread. This mail is for you alone: \
-         do not forward it, its address answers in your name.\n",
+        "\nAnswer this mail and your text goes to the requester, in the same thread.\n\
+         This mail is for you alone: do not forward it, its address answers in your name.\n",
     );
     text
 }
@@ -102,7 +102,7 @@ const LONGEST_QUOTE: usize = 4000;
 fn quoted(text: &str) -> String {
     let short: String = text.trim().chars().take(LONGEST_QUOTE).collect();
     let cut = if short.len() < text.trim().len() { "\n| […]" } else { "" };
-    let lines: Vec<String> = short.lines().map(|line| format!("| {line}")).collect();
+    let lines: Vec<String> = short.lines().map(|line| format!("| {line}").trim_end().to_owned()).collect();
     lines.join("\n") + cut
 }
 
@@ -153,7 +153,15 @@ mod tests {
 
     #[test]
     fn the_acknowledgement() {
-        insta::assert_snapshot!(acknowledgement("Ada", 1042, "Printer"));
+        insta::assert_snapshot!(acknowledgement("Ada", 1042, "Printer"), @"
+        Hello Ada,
+
+        we have received your message “Printer” and entered it as ticket #1042. A person will read it and answer you.
+
+        To add something, just answer this mail.
+
+        This mail was sent automatically.
+        ");
         assert!(
             acknowledgement("ada@example.net", 1, "")
                 .starts_with("Hello,\n\nwe have received your message and")
@@ -169,12 +177,62 @@ mod tests {
             Some(&about()),
             true,
             Some("https://help/tickets/1042")
-        ));
+        ), @"
+        --- Write your answer above this line ---
+
+        Ticket #1042 is yours: Charged twice
+
+        From:      Ada <ada@example.net>
+        Priority:  high
+        Category:  billing
+        Skills:    billing, rust
+        Language:  en
+        Why you:   Bea: 2 of 2 skills (billing, rust), 3 of 10 open
+        Related:   possibly #7: the subject names it, but the sender does not take part in it
+        Open:      https://help/tickets/1042
+
+        Ada wrote:
+
+        | Hello,
+        |
+        | I was charged twice.
+
+        Notes (gemini, for staff only):
+
+        Mentions a refund.
+
+        Suggested answer (a machine wrote it; check before you use it):
+
+        We will look at it.
+
+        Answer this mail and your text goes to the requester, in the same thread.
+        This mail is for you alone: do not forward it, its address answers in your name.
+        ");
     }
 
     #[test]
     fn a_later_notice_leaves_out_what_was_said() {
-        insta::assert_snapshot!(notice(1042, "Charged twice", &facts(), Some(&about()), false, None));
+        insta::assert_snapshot!(notice(1042, "Charged twice", &facts(), Some(&about()), false, None), @"
+        --- Write your answer above this line ---
+
+        Ticket #1042 has a new message: Charged twice
+
+        From:      Ada <ada@example.net>
+        Priority:  high
+        Category:  billing
+        Skills:    billing, rust
+        Language:  en
+        Related:   possibly #7: the subject names it, but the sender does not take part in it
+
+        Ada wrote:
+
+        | Hello,
+        |
+        | I was charged twice.
+
+        Answer this mail and your text goes to the requester, in the same thread.
+        This mail is for you alone: do not forward it, its address answers in your name.
+        ");
     }
 
     #[test]

@@ -196,7 +196,7 @@ impl Ingest {
         let author = self.author(tx, arrival).await?;
         let known = tickets::find_threads(tx, &wanted_ids(read)).await?;
         let message = self.message(tx, arrival, &author, &known).await?;
-        if let Some(outcome) = self.from_staff(tx, arrival, &author, &message).await? {
+        if let Some(outcome) = self.take_staff_answer(tx, arrival, &author, &message).await? {
             return Ok(outcome);
         }
         let (found, related) = find_ticket(tx, arrival, &author, &known).await?;
@@ -275,7 +275,7 @@ impl Ingest {
     }
 
     /// A mail with a token made for a staff member: their answer, if it comes from their address.
-    async fn from_staff(
+    async fn take_staff_answer(
         &self,
         tx: &mut Tx,
         arrival: &Arrival<'_>,

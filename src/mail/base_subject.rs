@@ -94,6 +94,12 @@ pub fn base_subject(subject: &str) -> String {
             break;
         }
     }
+    // A prefix that had nothing after it, not even its colon.
+    let is_rest_of_one =
+        rest != subject.trim() && ["re", "fw", "fwd"].iter().any(|word| rest.eq_ignore_ascii_case(word));
+    if is_rest_of_one {
+        return String::new();
+    }
     rest.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -144,10 +150,8 @@ fn trim_start(text: &str) -> &str {
 /// RFC 5256 §2.1 (6): `[Fwd: x]` is x.
 fn unwrap_forward(text: &str) -> &str {
     let Some(inner) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) else { return text };
-    match inner.split_at_checked(4) {
-        Some((start, rest)) if start.eq_ignore_ascii_case("fwd:") => rest.trim(),
-        _ => text,
-    }
+    // Answers are wrapped like that too.
+    leading(inner).map_or(text, |(_, rest)| rest.trim())
 }
 
 /// `[tag] ` at the start, RFC 5256 `subj-blob`; what follows it.
@@ -171,6 +175,8 @@ fn leading(text: &str) -> Option<(Prefix, &str)> {
         return None;
     };
     let rest = counted(rest).trim_start();
+    // RFC 5256 `subj-refwd`: a tag may stand before the colon.
+    let rest = blob(rest).filter(|after| after.starts_with(':')).unwrap_or(rest);
     let after = match rest.strip_prefix([':', '：']) {
         Some(after) => after,
         // One letter and a dash is too little to be a prefix.
@@ -221,6 +227,9 @@ mod tests {
             ("回复：你好", "你好"),
             ("[#1042]", "[#1042]"),
             ("Re:", ""),
+            ("Re: Fwd", ""),
+            ("Fwd [list]: Hello", "Hello"),
+            ("[RE: Hello]", "Hello"),
             ("Reason: none", "Reason: none"),
             ("R: domanda", "domanda"),
             ("A  lot   of space", "A lot of space"),

@@ -1,19 +1,14 @@
 //! The parts of a mail (RFC 2045, RFC 2046): which one is its text, which its HTML, and what is attached.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders, PartType};
+use std::borrow::Cow;
 
 use super::decode::{self, is_direction_trick, one_line};
 use super::fields::{self, Field, Parameters};
+use super::mime::{self, Parent, Part};
 use super::parse::Attachment;
 
-/// Deeper nesting than this is no mail that a person wrote.
-const MAX_DEPTH: usize = 60;
 /// Most attachments that are taken from one mail.
 const MAX_ATTACHMENTS: usize = 1000;
-/// How many open multiparts of a cut mail are closed again.
-const MAX_OPEN: usize = 12;
 
 /// What the body holds.
 #[derive(Debug, Default)]
@@ -26,100 +21,19 @@ pub struct Body {
 
 /// Reads the body of `raw`. Never fails; what could not be read is named in `problems`.
 pub fn read(raw: &[u8]) -> Body {
-    let mut body = Body::default();
-    let Some(message) = tree(raw, &mut body.problems) else {
-        whole_as_text(raw, &mut body);
-        return body;
+    let parts = mime::parts(raw);
+    let mut body = Body {
+        problems: parts.problems.iter().map(|problem| (*problem).to_owned()).collect(),
+        ..Body::default()
     };
-    let open = open_boundaries(&message, raw);
-    if open.is_empty() {
-        collect(&message, raw, &mut body);
-        return body;
-    }
-    // RFC 2046 §5.1.2: a cut mail ends where it ends. The parser wants to see the closing delimiters.
-    body.problems.push("multipart without its closing delimiter".to_owned());
-    let mut closed = raw.to_vec();
-    for boundary in open {
-        closed.extend_from_slice(b"\r\n--");
-        closed.extend_from_slice(&boundary);
-        closed.extend_from_slice(b"--\r\n");
-    }
-    match tree(&closed, &mut body.problems) {
-        Some(message) => collect(&message, &closed, &mut body),
-        None => collect(&message, raw, &mut body),
+    for part in &parts.leaves {
+        if body.attachments.len() >= MAX_ATTACHMENTS {
+            body.problems.push("more attachments than are kept".to_owned());
+            break;
+        }
+        place(leaf(part), &mut body);
     }
     body
-}
-
-fn tree<'a>(raw: &'a [u8], problems: &mut Vec<String>) -> Option<Message<'a>> {
-    // mail-parser promises not to panic, and did on corrupt mail (its issues 120, 145, 155).
-    match catch_unwind(AssertUnwindSafe(|| MessageParser::new().with_mime_headers().parse(raw))) {
-        Ok(Some(message)) if !message.parts.is_empty() => Some(message),
-        Ok(_) => {
-            problems.push("no header field was found".to_owned());
-            None
-        }
-        Err(_) => {
-            problems.push("the MIME parser failed".to_owned());
-            None
-        }
-    }
-}
-
-fn whole_as_text(raw: &[u8], body: &mut Body) {
-    let (_, start) = fields::split(raw);
-    let text = decode::text(raw.get(start..).unwrap_or_default(), None);
-    body.text = (!text.trim().is_empty()).then_some(text);
-}
-
-/// The boundaries that were declared but never closed, innermost first. In a cut mail only the last part of each
-/// multipart can be open.
-fn open_boundaries(message: &Message<'_>, raw: &[u8]) -> Vec<Vec<u8>> {
-    let mut open = Vec::new();
-    let mut id = 0;
-    for _ in 0..MAX_OPEN {
-        let Some(part) = part(message, id) else { break };
-        let Some(boundary) = part.content_type().and_then(|kind| kind.attribute("boundary")) else { break };
-        let closing = [b"--", boundary.as_bytes(), b"--"].concat();
-        let is_closed = regex::bytes::Regex::new(&format!("(?-u:{})", escaped(&closing)))
-            .is_ok_and(|closing| closing.is_match(raw));
-        if !is_closed && !boundary.is_empty() {
-            open.push(boundary.as_bytes().to_vec());
-        }
-        match &part.body {
-            PartType::Multipart(children) => match children.last() {
-                Some(last) if *last > id => id = *last,
-                _ => break,
-            },
-            _ => break,
-        }
-    }
-    open.reverse();
-    open
-}
-
-fn escaped(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        out.push_str("\\x");
-        for digit in [byte >> 4, byte & 15] {
-            out.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
-        }
-        out
-    })
-}
-
-fn part<'a, 'b>(message: &'a Message<'b>, id: u32) -> Option<&'a MessagePart<'b>> {
-    message.parts.get(usize::try_from(id).ok()?)
-}
-
-/// Where a part stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Parent {
-    None,
-    Mixed,
-    Alternative,
-    Related,
-    Report,
 }
 
 /// One leaf of the tree, with its header read.
@@ -129,41 +43,13 @@ struct Leaf<'a> {
     disposition: String,
     filename: Option<String>,
     content_id: Option<String>,
-    bytes: std::borrow::Cow<'a, [u8]>,
+    bytes: Cow<'a, [u8]>,
     parent: Parent,
 }
 
-fn collect(message: &Message<'_>, raw: &[u8], body: &mut Body) {
-    let mut todo: Vec<(u32, Parent, usize)> = vec![(0, Parent::None, 0)];
-    while let Some((id, parent, depth)) = todo.pop() {
-        let Some(part) = part(message, id) else { continue };
-        if body.attachments.len() >= MAX_ATTACHMENTS || depth > MAX_DEPTH {
-            body.problems.push("more parts, or deeper ones, than are read".to_owned());
-            return;
-        }
-        if let PartType::Multipart(children) = &part.body {
-            let parent = match part.content_type().and_then(|kind| kind.subtype()) {
-                Some("alternative") => Parent::Alternative,
-                Some("related") => Parent::Related,
-                Some("report") => Parent::Report,
-                _ => Parent::Mixed,
-            };
-            todo.extend(
-                children.iter().rev().filter(|child| **child > id).map(|child| (*child, parent, depth + 1)),
-            );
-            continue;
-        }
-        place(leaf(part, raw, parent, id == 0), body);
-    }
-}
-
-fn leaf<'a>(part: &MessagePart<'_>, raw: &'a [u8], parent: Parent, is_root: bool) -> Leaf<'a> {
-    let at = |offset: u32| usize::try_from(offset).unwrap_or(usize::MAX);
-    let header = raw.get(at(part.offset_header)..at(part.offset_body)).unwrap_or_default();
-    let (fields, _) = fields::split(header);
-    let find = |name: &str| fields.iter().find(|field| field.name.eq_ignore_ascii_case(name));
-    let raw_body = raw.get(at(part.offset_body)..at(part.offset_end)).unwrap_or_default();
-    let kind = Parameters::read(find("content-type").map_or(&b""[..], |field| &field.value));
+fn leaf<'a>(part: &Part<'a>) -> Leaf<'a> {
+    let find = |name: &str| part.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name));
+    let kind = &part.kind;
     let disposition = Parameters::read(find("content-disposition").map_or(&b""[..], |field| &field.value));
     let encoding = find("content-transfer-encoding").map(|field| String::from_utf8_lossy(&field.value));
     let named = disposition.text("filename").or_else(|| kind.text("name"));
@@ -171,7 +57,11 @@ fn leaf<'a>(part: &MessagePart<'_>, raw: &'a [u8], parent: Parent, is_root: bool
     Leaf {
         // RFC 2046 §5.1: a multipart nobody could take apart is shown as text.
         kind: match kind.value.as_str() {
-            value if value.starts_with("multipart/") && is_root => "text/plain".to_owned(),
+            value if value.starts_with("multipart/") && part.parent == Parent::None => {
+                "text/plain".to_owned()
+            }
+            // RFC 2046 §5.1.5
+            "" if part.parent == Parent::Digest => "message/rfc822".to_owned(),
             "" | "text" => "text/plain".to_owned(),
             value if !value.contains('/') => "application/octet-stream".to_owned(),
             value => one_line(value),
@@ -183,11 +73,11 @@ fn leaf<'a>(part: &MessagePart<'_>, raw: &'a [u8], parent: Parent, is_root: bool
         bytes: match encoding {
             // RFC 2045 §6.4: what holds parts is not encoded itself. Some encode message/rfc822 anyway.
             Some(encoding) if !embeds || encoding.trim().eq_ignore_ascii_case("base64") => {
-                decode::transfer(raw_body, &encoding)
+                decode::transfer(part.body, &encoding)
             }
-            _ => std::borrow::Cow::Borrowed(raw_body),
+            _ => Cow::Borrowed(part.body),
         },
-        parent,
+        parent: part.parent,
     }
 }
 

@@ -27,14 +27,15 @@ pub struct Bounce {
 
 /// Reads a mail as a delivery status notification; `None` if it is none.
 pub fn read(mail: &Mail) -> Option<Bounce> {
+    let is_refusal = is_refusal(mail);
     // RFC 6522: other reports (read receipts, complaints) share the container.
-    if mail.is_report.as_deref().is_some_and(|kind| kind.contains("disposition") || kind.contains("feedback"))
-    {
+    let kind = mail.is_report.as_deref().unwrap_or_default();
+    if !is_refusal && (kind.contains("disposition") || kind.contains("feedback")) {
         return None;
     }
-    let status_parts: Vec<&Attachment> =
-        mail.attachments.iter().filter(|part| is_status_part(&part.content_type)).collect();
-    let is_report = mail.is_report.as_deref() == Some("delivery-status");
+    let is_status = |part: &&Attachment| is_status_part(&part.content_type) || is_refusal && is_receipt(part);
+    let status_parts: Vec<&Attachment> = mail.attachments.iter().filter(is_status).collect();
+    let is_report = kind == "delivery-status" || is_refusal;
     if !is_report && status_parts.is_empty() && !looks_like(mail) {
         return None;
     }
@@ -60,6 +61,24 @@ pub fn read(mail: &Mail) -> Option<Bounce> {
 fn is_status_part(kind: &str) -> bool {
     // RFC 6533 names the internationalised form.
     kind == "message/delivery-status" || kind == "message/global-delivery-status"
+}
+
+fn is_receipt(part: &Attachment) -> bool {
+    part.content_type == "message/disposition-notification"
+}
+
+/// RFC 5429 §2.1.1 lets a mail filter refuse a mail by a receipt that says it was deleted. Outlook says the same of
+/// mail that was deleted unread, so the words must speak of a refusal.
+fn is_refusal(mail: &Mail) -> bool {
+    let deleted = mail.attachments.iter().filter(|part| is_receipt(part)).any(|part| {
+        let content =
+            String::from_utf8_lossy(part.content.get(..4096).unwrap_or(&part.content)).to_ascii_lowercase();
+        content.contains("automatic-action") && content.contains("deleted")
+    });
+    deleted
+        && [mail.subject.as_str(), head(&mail.text, 1000)]
+            .iter()
+            .any(|text| text.to_lowercase().contains("reject"))
 }
 
 fn head(text: &str, limit: usize) -> &str {
@@ -101,7 +120,7 @@ fn read_status(content: &str, bounce: &mut Bounce) -> Option<bool> {
                 match value.split([' ', '(', ';']).next().unwrap_or_default().to_ascii_lowercase().as_str() {
                     "failed" => failed = Some(true),
                     "delayed" | "delivered" | "relayed" | "expanded" if failed.is_none() => {
-                        failed = Some(false)
+                        failed = Some(false);
                     }
                     _ => {}
                 }
@@ -128,10 +147,15 @@ fn recipient(value: &str) -> Option<String> {
     Some(address::canonical(found.as_str()))
 }
 
-static ADDRESS: LazyLock<Regex> = LazyLock::new(|| pattern(r"[^\s<>()\[\],;:\x22'=@]+@[A-Za-z0-9\p{L}._-]+"));
+static ADDRESS: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"[^\s<>()\[\],;:\x22'=@]+@[\p{L}0-9_-]+(\.[\p{L}0-9_-]+)*"));
+static FIELD: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"(?i)^[\s>]*(to|cc|from|mail from|sender|reply-to|subject|sent|an|von|a|de|para):")
+});
 static STATUS: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(?:^|[^\d.])([245]\.\d{1,2}\.\d{1,3})(?:[^\d.]|\.?$|\.\s)"));
 static CODE: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?:^|[\s:(\[<])([45]\d\d)(?:[\s:,)\]>-])"));
+static AMAZON: LazyLock<Regex> = LazyLock::new(|| pattern(r#""notificationType"\s*:\s*"(Bounce|Delivery)""#));
 static ORIGINAL_ID: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(?im)^[>\s]*message-id:\s*<([^<>\s]{3,500})>"));
 
@@ -165,18 +189,26 @@ fn is_permanent(failed: Option<bool>, status: Option<&str>, text: &str) -> bool 
 /// Words of notifications that a mail is late, not lost.
 static PASSING: LazyLock<RegexSet> = LazyLock::new(|| {
     patterns(&[
-        r"(?i)\b(delayed|delay(ed)? notification|still (being )?retr(y|ied)|will (continue|keep) (to try|trying))",
+        r"(?i)\b(delayed|delay(ed)? notification|still (being )?retr(y|ied)|will (continue|keep) (to try|trying)|attempts will continue|postponed)",
         r"(?i)you do not need to resend|will be retried|not yet been delivered|could not be delivered for the (last|past)",
         r"(?i)warning: (message|could not send)|temporar(y|ily) (failure|unavailable)|mailbox (is )?full|over quota|quota exceeded",
     ])
 });
 
-/// Senders of notifications. A subject or a text is never enough: people write such words too.
+/// Mail systems, by address or by name.
 static SENDER: LazyLock<RegexSet> = LazyLock::new(|| {
     patterns(&[
-        r"(?i)^(mailer[-_. ]?daemon|mail[-_. ]?daemon|post[-_. ]?master|mmdf|mailerdaemon|mdaemon)\b",
-        r"(?i)^(mail[-_. ]?delivery|maildelivery|bounces?|bounce[-_+=].*|mdder.*|mailagent|mail[-_]?system|uucp|mail)(@|$)",
-        r"(?i)(mail delivery (sub)?system|mailer-daemon|mail administrator|postmaster|system administrator|mail router)",
+        r"(?i)^(mailer[-_. ]?daemon|mail[-_. ]?daemon|post[-_. ]?master|mmdf|mdaemon|mdder)\b",
+        r"(?i)^(mail delivery (sub-?)?system|mailer-daemon|mail delivery service|internet mail delivery|postmaster)\b",
+    ])
+});
+
+/// Senders that may be one; people have such addresses too.
+static WEAK_SENDER: LazyLock<RegexSet> = LazyLock::new(|| {
+    patterns(&[
+        r"(?i)^[^@]*(anti-?virus|smtp|mail[-_.]?(gateway|scan|service|server|delivery|system|agent))[^@]*@",
+        r"(?i)^(bounces?|uucp|mail|no-?reply|daemon|system|root)([-_+=.][^@]*)?(@|$)",
+        r"(?i)(mail|system) (administrator|router|gateway)|mail (deliver|delivery|system)|mailer|delivery agent|interscan|webshield|mail ?marshal|anti-?virus",
     ])
 });
 
@@ -184,7 +216,7 @@ static SENDER: LazyLock<RegexSet> = LazyLock::new(|| {
 static SUBJECT: LazyLock<RegexSet> = LazyLock::new(|| {
     patterns(&[
         r"(?i)\b(undeliver(ed|able)|non[- ]?deliver(y|able)|not delivered|nondeliverable)\b",
-        r"(?i)\bdelivery (status notification|status|failure|failed|problem|report|notification|error|has failed|is delayed)",
+        r"(?i)\bdelivery (status notification|status|warning|failure|failed|problem|report|notification|error|has failed|is delayed)",
         r"(?i)\bmail(er)? (delivery )?(failed|failure|error|system error)|returned mail|returned to sender|mail could not be",
         r"(?i)^\W*(re: )?(failure notice|failure delivery|failed mail|message (delivery )?(failed|failure|error|not sent))",
         r"(?i)\b(couldn.t|could not|cannot|can.t|unable to) (be )?(deliver|send)|user unknown|unknown user|no such user",
@@ -206,7 +238,7 @@ static TEXT: LazyLock<RegexSet> = LazyLock::new(|| {
         r"(?i)(unable|failed|not able|not possible) to (be )?(deliver|relay|send|transmit)|delivery (to|attempts?)[^.\n]{0,80}(failed|unsuccessful|delayed|abandoned|suspended)",
         r"(?im)^\s*(\d{3}[- ])?[45]\d\d[- ](#?[45]\.\d+\.\d+ )?\S|smtp; ?[45]\d\d|\b5\d\d [45]\.\d+\.\d+|\(#[45]\.\d\.\d\)",
         r"(?i)did not reach|could not be (delivered|sent|reached)|return(ed|ing) (the|your|to) (message|mail|sender|below)|has been returned|mail (loop|forwarding loop)|too many hops",
-        r"(?i)message (was |is )?(undeliver|delayed|rejected|refused|not (been )?delivered)|(was|is) not delivered|(user|quota|mailbox)[^.\n]{0,30}(over|exceed|full)",
+        r"(?i)\b(postponed|continue to try|attempts will continue)\b|message (was |is )?(undeliver|delayed|rejected|refused|not (been )?delivered)|(was|is) not delivered|(user|quota|mailbox)[^.\n]{0,30}(over|exceed|full)",
         r"(?i)konnte nicht zugestellt|nicht zugestellt|n'a pas pu être|no (pudo|ha podido) (ser )?entreg|não pôde ser|не (удалось|может быть) достав|配信(が|でき)|送信でき|宛先|届け(る|られ)|無法|无法|メールアドレス",
     ])
 });
@@ -216,6 +248,15 @@ fn looks_like(mail: &Mail) -> bool {
     // Exim and Gmail name the addresses in a field of their own.
     if mail.header("x-failed-recipients").is_some_and(|value| value.contains('@')) {
         return true;
+    }
+    // Amazon's notices are JSON.
+    if mail.header("x-amz-sns-message-id").is_some() {
+        return AMAZON.is_match(head(&mail.text, 8 * 1024));
+    }
+    // The list server fml refuses mail in the list's name; mail that it distributes is counted.
+    let is_fml = mail.header("x-mlserver").is_some_and(|server| server.starts_with("fml"));
+    if is_fml && mail.header("x-mail-count").is_none() {
+        return !mail.references.is_empty();
     }
     let subject = SUBJECT.is_match(&mail.subject);
     let text = head(&mail.text, 8 * 1024);
@@ -227,14 +268,19 @@ fn looks_like(mail: &Mail) -> bool {
         || RETURNED.is_match(text);
     // RFC 5321 §4.5.5: a notification has the null reverse-path. So have many automatic answers.
     let null = mail.return_path.as_deref() == Some("");
-    match (is_machine(mail), null) {
-        (true, _) => subject || words >= 2 || words == 1 && (carries || null),
-        (false, true) => subject && (words > 0 || carries) || words >= 2 && carries,
-        // A report container without its status part still says what it is.
-        (false, false) => {
-            subject && carries && words > 0 && mail.in_reply_to.is_empty() && is_automatic(mail)
-        }
+    let from = mail.from.as_ref().map(|from| from.address.to_ascii_lowercase()).unwrap_or_default();
+    if from.starts_with("mailer-daemon") {
+        // It has nothing else to say, in whatever language.
+        return true;
     }
+    if is_machine(mail) {
+        return subject || words >= 2 || words == 1 && (carries || null);
+    }
+    if null || is_weak_machine(mail) {
+        return subject && (words > 0 || carries) || words >= 2 && carries;
+    }
+    // A program that names itself nowhere may still have sent the mail back.
+    subject && carries && words > 0 && mail.in_reply_to.is_empty() && is_automatic(mail)
 }
 
 /// The mail that came back, or its header, in the text.
@@ -250,10 +296,16 @@ fn is_automatic(mail: &Mail) -> bool {
         .is_some_and(|value| !value.trim_start().to_ascii_lowercase().starts_with("no"))
 }
 
-/// Whether the author is a mail system: by address, or by name where there is no address.
+/// Whether the author is a mail system: by address, by name, or by the envelope, which should be null but names some.
 pub(crate) fn is_machine(mail: &Mail) -> bool {
     let Some(from) = &mail.from else { return false };
-    SENDER.is_match(&from.address) || SENDER.is_match(&from.name)
+    let envelope = mail.return_path.as_deref().unwrap_or_default().to_ascii_lowercase();
+    SENDER.is_match(&from.address) || SENDER.is_match(&from.name) || envelope.starts_with("mailer-daemon")
+}
+
+fn is_weak_machine(mail: &Mail) -> bool {
+    let Some(from) = &mail.from else { return true };
+    WEAK_SENDER.is_match(&from.address) || WEAK_SENDER.is_match(&from.name)
 }
 
 /// The addresses of a notification that is no RFC 3464 one: first where it lists them, then anywhere.
@@ -269,18 +321,24 @@ fn recipients(mail: &Mail, text: &str) -> Vec<String> {
     }
     let own: Vec<String> =
         mail.to.iter().chain(&mail.from).map(|mailbox| address::canonical(&mailbox.address)).collect();
-    // What stands above the returned mail is about the failure.
-    for line in text.lines().take_while(|line| !RETURNED.is_match(line)) {
-        for address in ADDRESS.find_iter(line) {
-            let address = address::canonical(address.as_str().trim_end_matches('.'));
-            let is_system = SENDER.is_match(&address);
-            if !is_system
-                && !own.contains(&address)
-                && !found.contains(&address)
-                && found.len() < MAX_RECIPIENTS
-            {
-                found.push(address);
-            }
+    // What stands above the returned mail is about the failure. Lines of its header name other people as well, and
+    // count only where there is nothing else.
+    let about = text.lines().take_while(|line| !RETURNED.is_match(line));
+    found = addresses(about.filter(|line| !FIELD.is_match(line)), &own);
+    if found.is_empty() {
+        found = addresses(text.split("---").take(1), &own);
+    }
+    found
+}
+
+fn addresses<'a>(lines: impl Iterator<Item = &'a str>, own: &[String]) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for address in lines.flat_map(|line| ADDRESS.find_iter(line)) {
+        let address = address::canonical(address.as_str());
+        let is_system = SENDER.is_match(&address) || address.contains("daemon@");
+        if !is_system && !own.contains(&address) && !found.contains(&address) && found.len() < MAX_RECIPIENTS
+        {
+            found.push(address);
         }
     }
     found
@@ -365,11 +423,13 @@ mod tests {
 
     #[test]
     fn patterns_are_valid() {
-        for set in [&PASSING, &SENDER, &SUBJECT, &TEXT, &RETURNED] {
+        for set in [&PASSING, &SENDER, &WEAK_SENDER, &SUBJECT, &TEXT, &RETURNED] {
             assert!(!set.is_empty());
         }
         assert_eq!(status_in("smtp;550 5.1.1 <a@b> unknown").as_deref(), Some("5.1.1"));
         assert_eq!(status_in("version 15.1.1.3"), None);
+        assert!(AMAZON.is_match(r#"{"notificationType":"Bounce","x":1}"#));
+        assert!(FIELD.is_match("  To: a@b"));
         assert!(CODE.is_match("(550 no)"));
         assert!(ADDRESS.is_match("<a@b.example>"));
         assert!(ORIGINAL_ID.is_match("Message-Id: <abc@x>"));

@@ -155,7 +155,24 @@ mod tests {
     #[test]
     fn an_automatic_mail_whole() {
         let text = String::from_utf8(compose(&outgoing()).unwrap()).unwrap().replace('\r', "");
-        insta::assert_snapshot!(text);
+        insta::assert_snapshot!(text, @"
+        From: Support <support@example.org>
+        To: Ada <ada@example.net>
+        Reply-To: support+t1.abc@example.org
+        Subject: Re: [#1] Printer
+        Message-ID: <t1.d1.abc@example.org>
+        Date: Mon, 21 Sep 2026 14:13:20 +0000
+        X-Ticketd-Loop: mark
+        In-Reply-To: <a@b>
+        References: <a@b>
+        Auto-Submitted: auto-replied
+        X-Auto-Response-Suppress: All
+        MIME-Version: 1.0
+        Content-Type: text/plain; charset=utf-8
+        Content-Transfer-Encoding: 7bit
+
+        Hello
+        ");
     }
 
     #[test]

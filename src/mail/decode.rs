@@ -44,7 +44,8 @@ pub fn text(bytes: &[u8], label: Option<&str>) -> String {
 /// Second choice for bytes that do not fit their label.
 fn repaired(bytes: &[u8], utf8: Option<&str>, lossy: Cow<'_, str>) -> String {
     if let Some(utf8) = utf8 {
-        return without_mark(utf8);
+        // Escape sequences of ISO-2022 are ASCII: no reason to show them.
+        return if utf8.contains('\u{1b}') { lossy.replace('\u{fffd}', "") } else { without_mark(utf8) };
     }
     let detected = detect(bytes);
     let (decoded, had_errors) = detected.decode_without_bom_handling(bytes);
@@ -58,11 +59,11 @@ fn guessed(bytes: &[u8]) -> String {
         return String::from_utf8_lossy(bytes).into_owned();
     }
     // Mostly UTF-8 with a little damage is still UTF-8.
-    let lossy = String::from_utf8_lossy(bytes);
-    let broken = lossy.matches('\u{fffd}').count();
-    let good = lossy.chars().filter(|c| !c.is_ascii()).count() - broken;
+    let start = String::from_utf8_lossy(bytes.get(..GUESS_BYTES).unwrap_or(bytes));
+    let broken = start.matches('\u{fffd}').count();
+    let good = start.chars().filter(|c| !c.is_ascii()).count() - broken;
     if broken == 0 && !bytes.contains(&0x1b) || good > broken * 4 {
-        return without_mark(&lossy);
+        return without_mark(&String::from_utf8_lossy(bytes));
     }
     detect(bytes).decode_without_bom_handling(bytes).0.into_owned()
 }
@@ -168,12 +169,17 @@ pub(crate) fn hex(byte: u8) -> Option<u8> {
 
 /// The first file of uuencoded text (POSIX `uuencode`): `begin MODE NAME`, lines with their length first, `end`.
 fn uuencode(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
-    lines.find(|line| line.starts_with(b"begin "))?;
+    let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+    let begun = lines.clone().any(|line| line.starts_with(b"begin "));
+    // Where the field says uuencode, some leave the first line out.
+    let lines = lines.skip_while(|line| begun && !line.starts_with(b"begin ")).skip(usize::from(begun));
     let mut out = Vec::with_capacity(bytes.len() / 4 * 3);
     for line in lines {
         let Some((length, codes)) = line.split_first() else { continue };
         let length = usize::from(length.wrapping_sub(32) & 63);
+        if codes.len() > 90 || codes.len() + 4 < length.div_ceil(3) * 4 {
+            return None;
+        }
         if length == 0 || line == b"end" {
             break;
         }
@@ -187,7 +193,7 @@ fn uuencode(bytes: &[u8]) -> Option<Vec<u8>> {
         decoded.truncate(length);
         out.extend(decoded);
     }
-    Some(out)
+    (!out.is_empty()).then_some(out)
 }
 
 /// A piece of a header field: as it stands, or out of an encoded word with its character set.
@@ -214,7 +220,10 @@ pub fn words(value: &[u8]) -> String {
             }
             plain.clear();
             match pieces.last_mut() {
-                Some(Piece::Word(last, bytes)) if *last == charset => bytes.extend(decoded),
+                // Sets that switch by escape sequences begin anew in each word (RFC 2047 §5).
+                Some(Piece::Word(last, bytes)) if *last == charset && !charset.starts_with("iso-2022") => {
+                    bytes.extend(decoded);
+                }
                 _ => pieces.push(Piece::Word(charset, decoded)),
             }
             rest = tail;

@@ -39,6 +39,11 @@ pub fn split(raw: &[u8]) -> (Vec<Field>, usize) {
             // RFC 5322 §2.2.3: unfolding removes the line end, not the white space.
             (Some(last), true) if last.value.len() < MAX_VALUE => last.value.extend_from_slice(content),
             (_, true) => {}
+            // Parameters that were folded without white space.
+            (Some(last), false) if last.value.ends_with(b";") && is_parameter(content) => {
+                last.value.push(b' ');
+                last.value.extend_from_slice(content);
+            }
             (_, false) => {
                 if let Some(field) = field(content)
                     && fields.len() < MAX_FIELDS
@@ -48,12 +53,26 @@ pub fn split(raw: &[u8]) -> (Vec<Field>, usize) {
             }
         }
     }
+    // Without any field there is no header.
+    let at = if fields.is_empty() { 0 } else { at };
     (fields, at)
+}
+
+/// Whether a line looks like `name=value`.
+pub(crate) fn is_parameter(line: &[u8]) -> bool {
+    let name = line.split(|byte| *byte == b'=').next().unwrap_or_default();
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'*');
+    name.len() < line.len() && name.len() < 40 && !name.is_empty() && name.iter().all(is_name)
+}
+
+/// Whether a line begins a header field.
+pub(crate) fn is_field(line: &[u8]) -> bool {
+    field(line).is_some()
 }
 
 /// RFC 5322 §2.2: a name of printable characters without colon; §4.5.3 allows white space before the colon.
 fn field(line: &[u8]) -> Option<Field> {
-    let colon = line.iter().take(200).position(|byte| *byte == b':')?;
+    let colon = line.iter().take(998).position(|byte| *byte == b':')?;
     let (name, value) = line.split_at_checked(colon)?;
     let name = name.trim_ascii_end();
     if name.is_empty() || !name.iter().all(|byte| (33..=126).contains(byte)) {

@@ -10,6 +10,8 @@ use super::html_text;
 const MAX_DEPTH: usize = 150;
 /// So much HTML is looked at, in bytes; what comes after is left out. Pictures count little, see [`MAX_TAG`].
 const MAX_SIZE: usize = 768 * 1024;
+/// So much HTML is read at all, in bytes.
+const MAX_INPUT: usize = 12 * 1024 * 1024;
 /// A longer tag loses its attributes: only data hides there.
 const MAX_TAG: usize = 4096;
 /// The same for pictures that the mail carries in their tag.
@@ -45,6 +47,7 @@ static STRUCTURE: LazyLock<ammonia::Builder<'static>> = LazyLock::new(|| {
     let mut builder = ammonia::Builder::default();
     builder
         .generic_attributes(HashSet::from(["class", "id", "type", "style", "data-marker"]))
+        .add_clean_content_tags(["title"])
         .rm_tags(["img", "a"])
         .link_rel(None);
     builder
@@ -72,14 +75,14 @@ const VOID: &[&str] = &[
     "link", "meta", "param", "source", "track", "wbr",
 ];
 /// Elements whose content is not HTML, and not for reading.
-const RAW: &[&str] = &["script", "style", "title", "iframe", "noembed", "noframes", "textarea", "xmp"];
+const RAW: &[&str] = &["script", "style", "iframe", "noembed", "noframes", "textarea", "xmp"];
 
 /// Rewrites HTML so that the sanitiser has little work with it: every element closed where its parent is, no deep
 /// nesting, no comments, a bounded size. It need not be right about hostile HTML, only fast: the sanitiser parses
 /// its result again.
 fn tame(html: &str) -> String {
     let mut tamer = Tamer { out: String::with_capacity(html.len().min(MAX_SIZE) + 1024), ..Tamer::default() };
-    let mut rest = html;
+    let mut rest = start_of(html, MAX_INPUT);
     while let Some((text, after)) = rest.split_once('<') {
         tamer.text(text);
         if tamer.out.len() > MAX_SIZE {
@@ -95,6 +98,15 @@ fn tame(html: &str) -> String {
     tamer.out
 }
 
+/// At most `limit` bytes from the start, whole characters.
+fn start_of(text: &str, limit: usize) -> &str {
+    let mut end = limit.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}
+
 #[derive(Default)]
 struct Tamer {
     out: String,
@@ -107,12 +119,7 @@ struct Tamer {
 
 impl Tamer {
     fn text(&mut self, text: &str) {
-        let room = (MAX_SIZE + 4096).saturating_sub(self.out.len());
-        let mut end = room.min(text.len());
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        self.out.push_str(text.get(..end).unwrap_or_default());
+        self.out.push_str(start_of(text, (MAX_SIZE + 4096).saturating_sub(self.out.len())));
     }
 
     /// Takes what follows a `<`; gives what follows the tag.
@@ -137,8 +144,27 @@ impl Tamer {
         if RAW.contains(&name.as_str()) {
             return after_raw(rest, &name);
         }
+        if name == "title" {
+            return self.title(rest);
+        }
         self.start(tag.trim_end_matches('/'), name);
         rest
+    }
+
+    /// Shown above the mail, as some newsletters name themselves only there; a lost end tag must not swallow the mail.
+    fn title<'a>(&mut self, content: &'a str) -> &'a str {
+        match content.split_once('<') {
+            Some((title, rest))
+                if title.len() < 1000
+                    && rest.get(..6).is_some_and(|end| end.eq_ignore_ascii_case("/title")) =>
+            {
+                self.out.push_str("<title>");
+                self.out.push_str(title);
+                self.out.push_str("</title> ");
+                rest.split_once('>').map_or("", |(_, rest)| rest)
+            }
+            _ => content,
+        }
     }
 
     fn start(&mut self, tag: &str, name: String) {
@@ -153,6 +179,10 @@ impl Tamer {
             if let Some(last) = self.open.pop() {
                 self.close(&last);
             }
+        }
+        // HTML allows no link in a link; the parser pays dearly for sorting that out.
+        if name == "a" && self.counts.get("a").copied().unwrap_or_default() > 0 {
+            self.end("a");
         }
         if self.open.len() >= MAX_DEPTH {
             *self.flattened.entry(name).or_default() += 1;

@@ -242,7 +242,7 @@ impl Writer {
                     open.mark = None;
                 }
             }
-            Some(if is_cited(tag) { Mark::Quote } else { self.indented() })
+            Some(if is_cited(tag) { Mark::Quote } else { self.indented(tag) })
         } else if is_divided(tag) || is_named(tag, CONTAINER) {
             self.end_line();
             self.lines.push(Line { text: String::new(), mark: Mark::Cut });
@@ -260,8 +260,13 @@ impl Writer {
         self.open.push(Open { name, mark, before_quote: is_gmail });
     }
 
-    fn indented(&self) -> Mark {
-        if self.mark() == Mark::Quote { Mark::Quote } else { Mark::Indented }
+    fn indented(&self, tag: &str) -> Mark {
+        match self.mark() {
+            Mark::Quote => Mark::Quote,
+            // What the "indent" button makes.
+            _ if attribute(tag, "style").is_some_and(|style| style.contains("border:none")) => Mark::Plain,
+            _ => Mark::Indented,
+        }
     }
 
     fn close(&mut self, name: &str) {
@@ -331,7 +336,10 @@ fn is_divided(tag: &str) -> bool {
     }
     let Some(style) = attribute(tag, "style") else { return false };
     let style = style.replace(' ', "");
-    style.contains("border-top:solid#b5c4df1") || style.contains("border-top:solid#e1e1e11")
+    // Windows Mail writes the same out.
+    let is_long =
+        style.contains("border-top-style:solid") && style.contains("border-top-color:rgb(229,229,229)");
+    is_long || style.contains("border-top:solid#b5c4df1") || style.contains("border-top:solid#e1e1e11")
 }
 
 #[cfg(test)]

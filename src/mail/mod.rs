@@ -10,6 +10,7 @@ pub mod decode;
 pub mod fields;
 pub mod html;
 pub mod html_text;
+pub mod mime;
 pub mod parse;
 pub mod reading;
 pub mod reply;

@@ -1,9 +1,11 @@
 //! Raw mail to its parts as this program uses them. Parsing never fails: what went wrong is noted.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
-use super::decode::{self, is_direction_trick, one_line};
+use super::decode::{self, one_line};
 use super::fields::{self, Field, Parameters};
 use super::{address, body};
 
@@ -78,7 +80,8 @@ impl Mail {
 
 /// Reads a mail. Unreadable bytes give an empty mail with its problems.
 pub fn parse(raw: &[u8]) -> Mail {
-    let raw = without_envelope_line(raw);
+    let raw = with_line_feeds(raw);
+    let raw = without_envelope_line(&raw);
     let (fields, _) = fields::split(raw);
     let body = body::read(raw);
     let mut mail = from_fields(&fields);
@@ -90,6 +93,14 @@ pub fn parse(raw: &[u8]) -> Mail {
         _ => mail.html.as_deref().map(super::html::to_text).unwrap_or_default(),
     };
     mail
+}
+
+/// Old Macs ended lines with CR alone, which RFC 5322 §2.3 forbids; such a mail would be one long line.
+fn with_line_feeds(raw: &[u8]) -> Cow<'_, [u8]> {
+    if raw.contains(&b'\n') || !raw.contains(&b'\r') {
+        return Cow::Borrowed(raw);
+    }
+    Cow::Owned(raw.iter().map(|byte| if *byte == b'\r' { b'\n' } else { *byte }).collect())
 }
 
 /// An mbox keeps the envelope sender in a line before the header (RFC 4155).
@@ -128,7 +139,7 @@ fn from_fields(fields: &[Field]) -> Mail {
     });
     let subject = value("subject").map(|value| one_line(&decode::words(value))).unwrap_or_default();
     Mail {
-        from: value("from").and_then(|value| from(value, &list)),
+        from: author(fields),
         to: list("to"),
         cc: list("cc"),
         reply_to: list("reply-to"),
@@ -152,12 +163,15 @@ fn from_fields(fields: &[Field]) -> Mail {
     }
 }
 
-/// The author: the first mailbox with an address, else a name alone, as bounces have it.
-fn from(value: &[u8], list: &impl Fn(&str) -> Vec<Mailbox>) -> Option<Mailbox> {
-    list("from").into_iter().next().or_else(|| {
-        let name = fields::mailboxes(value).into_iter().next()?;
-        Some(Mailbox { name: name.name.chars().filter(|c| !is_direction_trick(*c)).collect(), ..name })
-    })
+/// The author: the first mailbox with an address, else what stands there, as in some bounces. Of several From fields
+/// (RFC 5322 §3.6 allows one) the first with an address counts.
+fn author(fields: &[Field]) -> Option<Mailbox> {
+    let same = fields.iter().filter(|field| field.name.eq_ignore_ascii_case("from"));
+    let all: Vec<Mailbox> = same.flat_map(|field| fields::mailboxes(&field.value)).take(100).collect();
+    let with = |test: fn(&Mailbox) -> bool| all.iter().find(|mailbox| test(mailbox)).cloned();
+    with(|mailbox| mailbox.address.contains('@'))
+        .or_else(|| with(|mailbox| !mailbox.address.is_empty()))
+        .or_else(|| with(|_| true))
 }
 
 fn return_path(value: &[u8]) -> String {
@@ -181,7 +195,8 @@ fn date(value: &[u8]) -> Option<DateTime<Utc>> {
 /// What makes two deliveries the same mail, whichever way they came: its Message-ID, author, date, subject and
 /// body. Trace fields differ from mailbox to mailbox and are left out, as are line ends and blank lines at the end.
 pub fn fingerprint(raw: &[u8], mail: &Mail) -> [u8; 32] {
-    let raw = without_envelope_line(raw);
+    let raw = with_line_feeds(raw);
+    let raw = without_envelope_line(&raw);
     let (_, start) = fields::split(raw);
     let mut body: Vec<u8> = Vec::with_capacity(raw.len());
     for line in raw.get(start..).unwrap_or_default().split_inclusive(|byte| *byte == b'\n') {
@@ -242,6 +257,8 @@ mod tests {
             let _same = fingerprint(raw, &mail);
         }
         assert_eq!(parse(b"A: b\n").subject, "");
+        let old = parse(b"Subject: x\rTo: a@example.org\r\rHello\rthere");
+        assert_eq!((old.subject.as_str(), old.text.as_str()), ("x", "Hello\nthere"));
     }
 
     #[test]

@@ -49,13 +49,14 @@ pub async fn verify(password: SecretString, hash: Option<String>) -> anyhow::Res
         let known = hash.is_some();
         let hash = match hash {
             Some(hash) => hash,
-            None => match NOBODY.get() {
-                Some(hash) => hash.clone(),
-                None => {
+            None => {
+                if let Some(hash) = NOBODY.get() {
+                    hash.clone()
+                } else {
                     let fresh = hash_now(&SecretString::from("nobody has this password"))?;
                     NOBODY.get_or_init(|| fresh).clone()
                 }
-            },
+            }
         };
         let parsed =
             PasswordHash::new(&hash).map_err(|e| anyhow!("a stored password hash cannot be read: {e}"))?;

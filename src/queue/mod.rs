@@ -40,7 +40,7 @@ pub struct Kind {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// Understand one mail of the ledger; subject: the ledger row.
 pub const INGEST: Kind = local("ingest");
@@ -53,10 +53,10 @@ pub const REASSIGN: Kind = local("reassign");
 /// Send one delivery; subject: the delivery. Five days, as mail servers do (RFC 5321 §4.5.4.1).
 pub const DELIVER: Kind = Kind {
     name: "deliver",
-    lease: Duration::from_secs(180),
+    lease: Duration::from_mins(3),
     max_attempts: i32::MAX,
     backoff: Duration::from_secs(5),
-    backoff_cap: Duration::from_secs(3600),
+    backoff_cap: Duration::from_hours(1),
     give_up_after: Some(TimeDelta::days(5)),
 };
 /// Close what was resolved long ago; subject: 0.
@@ -71,7 +71,7 @@ const fn local(name: &'static str) -> Kind {
         lease: MINUTE,
         max_attempts: 20,
         backoff: SECOND,
-        backoff_cap: Duration::from_secs(900),
+        backoff_cap: Duration::from_mins(15),
         give_up_after: None,
     }
 }
@@ -329,6 +329,9 @@ mod tests {
         for kind in KINDS {
             assert!(kind.time_limit() < kind.lease, "{}", kind.name);
         }
-        assert!(TRIAGE.time_limit() > crate::config::LONGEST_GEMINI_TIMEOUT, "a ticket would never be judged");
+        assert!(
+            TRIAGE.time_limit() > crate::config::LONGEST_GEMINI_TIMEOUT,
+            "a ticket would never be judged"
+        );
     }
 }

@@ -15,6 +15,7 @@ use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::crash;
 use crate::ingest;
 
 /// How often `new/` is looked at.
@@ -107,6 +108,7 @@ pub async fn sync_once(maildir: &mut Maildir) -> anyhow::Result<usize> {
             let received = ingest::receive_file(db, clock, mailbox, unique_name(&text), raw).await;
             received.context("cannot store a mail")?;
             count += 1;
+            crash::point("maildir.received");
         }
         match file_away(&maildir.path, &name).await {
             Ok(()) => {}

@@ -1,137 +1,50 @@
 //! What the default categories are called in tickets: an admin configures a name, people write in their own words.
 
-/// Aliases and description of a category; empty for one of an admin's own, whose name has to do.
-pub(super) fn words(slug: &str) -> (&'static [&'static str], &'static str) {
-    match slug {
-        "technical" => (
-            &[
-                "error",
-                "not working",
-                "crash",
-                "outage",
-                "down",
-                "slow",
-                "timeout",
-                "connection",
-                "installation",
-                "configuration",
-                "Fehler",
-                "funktioniert nicht",
-                "Störung",
-                "Ausfall",
-                "erreur",
-                "ne fonctionne pas",
-                "panne",
-                "no funciona",
-                "fallo",
-                "nie działa",
-                "awaria",
-                "エラー",
-                "動かない",
-            ],
-            "Something technical does not work or cannot be set up: server, network, connection, performance, installation.",
-        ),
-        "billing" => (
-            &[
-                "invoice",
-                "payment",
-                "refund",
-                "charged",
-                "charge",
-                "subscription",
-                "price",
-                "credit card",
-                "receipt",
-                "VAT",
-                "Rechnung",
-                "Zahlung",
-                "Erstattung",
-                "abgebucht",
-                "facture",
-                "paiement",
-                "remboursement",
-                "factura",
-                "pago",
-                "reembolso",
-                "faktura",
-                "płatność",
-                "zwrot",
-                "請求",
-                "返金",
-                "支払い",
-            ],
-            "Money: invoices, payments, refunds, subscriptions, prices and taxes.",
-        ),
-        "account" => (
-            &[
-                "login",
-                "log in",
-                "sign in",
-                "password",
-                "account",
-                "locked out",
-                "two-factor",
-                "2FA",
-                "SSO",
-                "email address change",
-                "Anmeldung",
-                "Passwort",
-                "Konto",
-                "connexion",
-                "mot de passe",
-                "compte",
-                "contraseña",
-                "cuenta",
-                "iniciar sesión",
-                "hasło",
-                "konto",
-                "logowanie",
-                "パスワード",
-                "ログイン",
-                "アカウント",
-            ],
-            "Access to an account: log-in, password, two-factor, profile, permissions, closing an account.",
-        ),
-        "bug" => (
-            &[
-                "bug",
-                "regression",
-                "wrong result",
-                "broken since update",
-                "stack trace",
-                "reproduce",
-                "defect",
-                "Programmfehler",
-                "bogue",
-                "błąd",
-                "不具合",
-                "バグ",
-            ],
-            "The product behaves wrongly and the sender shows how to reproduce it.",
-        ),
-        "feature_request" => (
-            &[
-                "feature",
-                "feature request",
-                "suggestion",
-                "would be nice",
-                "wish",
-                "could you add",
-                "please add",
-                "improvement",
-                "Wunsch",
-                "Vorschlag",
-                "suggestion",
-                "fonctionnalité",
-                "sugerencia",
-                "funcionalidad",
-                "propozycja",
-                "機能",
-                "要望",
-            ],
-            "A wish for something the product cannot do yet.",
-        ),
-        "other" => (&[], "Everything else."),
-        _ => (&[], ""),
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use super::question::Label;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    category: Vec<Category>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Category {
+    slug: String,
+    aliases: Vec<String>,
+    description: String,
+}
+
+/// The file is part of the program, and a test reads it; were it broken, categories would be known by name alone.
+static KNOWN: LazyLock<Vec<Category>> = LazyLock::new(|| {
+    toml::from_str::<Known>(include_str!("categories.toml")).map(|known| known.category).unwrap_or_default()
+});
+
+/// A category as the engines take it; one of an admin's own has only its name.
+pub(super) fn label(slug: &str) -> Label {
+    let known = KNOWN.iter().find(|category| category.slug == slug);
+    Label {
+        slug: slug.to_owned(),
+        name: slug.replace(['_', '-'], " "),
+        aliases: known.map(|k| k.aliases.clone()).unwrap_or_default(),
+        description: known.map(|k| k.description.clone()).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_category_has_words() {
+        for slug in crate::config::Triage::default().categories {
+            assert!(!label(&slug).description.is_empty(), "{slug}");
+        }
+        assert_eq!(label("press_inquiry").name, "press inquiry");
     }
 }

@@ -72,7 +72,7 @@ impl Triage {
         let question = Question {
             subject: subject.subject,
             body: subject.body,
-            categories: self.config.triage.categories.iter().map(|c| category(c)).collect(),
+            categories: self.config.triage.categories.iter().map(|c| categories::label(c)).collect(),
             skills: people::skills(&self.db).await?.into_iter().map(label).collect(),
         };
         let begun = Instant::now();
@@ -197,18 +197,6 @@ fn kind(error: &GeminiError) -> &'static str {
 
 fn label(skill: people::Skill) -> Label {
     Label { slug: skill.slug, name: skill.name, aliases: skill.aliases, description: skill.description }
-}
-
-/// A category is configured by its name alone.
-fn category(slug: &str) -> Label {
-    let (aliases, description) = categories::words(slug);
-    let aliases = aliases.iter().map(|a| (*a).to_owned()).collect();
-    Label {
-        slug: slug.to_owned(),
-        name: slug.replace(['_', '-'], " "),
-        aliases,
-        description: description.to_owned(),
-    }
 }
 
 fn record(

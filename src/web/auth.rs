@@ -43,7 +43,8 @@ impl AccessTokens {
     pub fn new(masters: &[Vec<u8>], minutes: i64) -> Self {
         let key = |master: &Vec<u8>| {
             let id = derive(master, "access token key id");
-            let name = id.iter().take(4).map(|b| format!("{b:02x}")).collect();
+            let [a, b, c, d, ..] = id;
+            let name = format!("{:08x}", u32::from_be_bytes([a, b, c, d]));
             (name, derive(master, "access tokens"))
         };
         Self { keys: masters.iter().map(key).collect(), lifetime: TimeDelta::minutes(minutes) }

@@ -12,6 +12,8 @@ use rcgen::{
 
 /// Where the server with the expired certificate listens.
 pub const EXPIRED_HOST: &str = "127.0.0.2";
+/// Where the server with a certificate of its own making listens.
+pub const SELF_SIGNED_HOST: &str = "127.0.0.4";
 /// A loopback address that no certificate names.
 pub const UNNAMED_HOST: &str = "127.0.0.3";
 
@@ -31,9 +33,21 @@ pub fn authority_pem() -> String {
     authority().pem()
 }
 
+/// A certificate for [`SELF_SIGNED_HOST`] as `openssl req -x509` makes them: signed by itself, and an authority.
+fn self_signed(folder: &Path) {
+    let mut params = CertificateParams::new(Vec::new()).expect("no names to get wrong");
+    params.subject_alt_names = vec![address(SELF_SIGNED_HOST.parse().expect("an address"))];
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    std::fs::write(folder.join("self-signed.pem"), certificate.pem()).expect("write a certificate");
+    std::fs::write(folder.join("self-signed.key"), key.serialize_pem()).expect("write a key");
+}
+
 /// Writes `ca.pem`, `server.pem`, `server.key` (localhost and 127.0.0.1), `expired.pem` and `expired.key`
-/// ([`EXPIRED_HOST`], over since 2001) to `folder`.
+/// ([`EXPIRED_HOST`], over since 2001), `self-signed.pem` and `self-signed.key` to `folder`.
 pub fn write_to(folder: &Path) {
+    self_signed(folder);
     let server = [SanType::DnsName("localhost".try_into().expect("ASCII")), address(Ipv4Addr::LOCALHOST)];
     let expired = [address(EXPIRED_HOST.parse().expect("an address"))];
     for (name, names, until) in [("server", &server[..], 2099), ("expired", &expired[..], 2001)] {

@@ -221,7 +221,7 @@ impl Desk {
         });
         let (status, body) = api.post("/api/auth/login", &login).await;
         assert_eq!(status, 200, "{body}");
-        api.token = body["access_token"].as_str().map(str::to_owned);
+        api.token = body.pointer("/access_token").and_then(Value::as_str).map(str::to_owned);
         api
     }
 

@@ -158,7 +158,8 @@ impl Dovecot {
     }
 
     /// The port for TLS from the first byte: a good certificate as `localhost` or 127.0.0.1, an expired one at
-    /// [`certificates::EXPIRED_HOST`], one for other names at [`certificates::UNNAMED_HOST`].
+    /// [`certificates::EXPIRED_HOST`], one for other names at [`certificates::UNNAMED_HOST`], and at
+    /// [`certificates::SELF_SIGNED_HOST`] the one in [`Dovecot::self_signed_file`].
     pub fn imaps_port(&self) -> u16 {
         self.imaps
     }
@@ -166,6 +167,11 @@ impl Dovecot {
     /// The certificate that a client must trust.
     pub fn ca_file(&self) -> PathBuf {
         self.folder.join("ca.pem")
+    }
+
+    /// The certificate that the server signed itself.
+    pub fn self_signed_file(&self) -> PathBuf {
+        self.folder.join("self-signed.pem")
     }
 
     /// What Dovecot logged.
@@ -330,7 +336,8 @@ fn binary() -> &'static Path {
 fn settings(folder: &Path, owner: &Owner, imap: u16, imaps: u16) -> String {
     let Owner { user, group, uid, gid, root } = owner;
     let expired = certificates::EXPIRED_HOST;
-    let hosts = format!("127.0.0.1, {expired}, {}", certificates::UNNAMED_HOST);
+    let own = certificates::SELF_SIGNED_HOST;
+    let hosts = format!("127.0.0.1, {expired}, {own}, {}", certificates::UNNAMED_HOST);
     // As root Dovecot uses the users that its package made; otherwise it must be one user throughout, without chroot.
     let identity = if *root {
         String::new()
@@ -353,6 +360,10 @@ ssl_key = <{folder}/server.key
 local {expired} {{
   ssl_cert = <{folder}/expired.pem
   ssl_key = <{folder}/expired.key
+}}
+local {own} {{
+  ssl_cert = <{folder}/self-signed.pem
+  ssl_key = <{folder}/self-signed.key
 }}
 disable_plaintext_auth = no
 auth_mechanisms = plain login

@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod children;
+pub mod daemon;
 pub mod desk;
 pub mod dovecot;
 pub mod gemini;
@@ -10,3 +11,4 @@ pub mod mail;
 pub mod postgres;
 pub mod program;
 pub mod smtp;
+pub mod wait;

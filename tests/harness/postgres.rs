@@ -63,7 +63,11 @@ pub async fn fresh() -> PgConnectOptions {
 
 /// The URL of such a database, for a process of its own.
 pub async fn fresh_url() -> String {
-    let options = fresh().await;
+    url_of(&fresh().await)
+}
+
+/// Connection options as a URL.
+pub fn url_of(options: &PgConnectOptions) -> String {
     let socket = options.get_socket().expect("a socket").display().to_string().replace('/', "%2F");
     format!("postgres://postgres@{socket}:5432/{}", options.get_database().expect("a name"))
 }

@@ -24,6 +24,7 @@ import os
 import shutil
 import ssl
 import sys
+import traceback
 
 from aiosmtpd.smtp import SMTP, AuthResult
 
@@ -60,6 +61,17 @@ class Sink:
                 "user": session.auth_data if session.authenticated else None,
             }, about)
         tell({"event": "mail", "sink": self.number, "path": path})
+
+    def close(self):
+        for server in self.servers:
+            server.close()
+        for transport in list(self.connections):
+            try:
+                transport.abort()
+            except AttributeError:
+                # A TLS transport that is closing has let go of its protocol (Python 3.11), and can't be aborted.
+                pass
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def refusal(self, at, recipient=None):
         """The line that refuses, if this sink refuses at this point of the dialogue."""
@@ -171,6 +183,24 @@ def port(server):
     return server.sockets[0].getsockname()[1]
 
 
+async def obey(command, sinks, root, context):
+    """Does what a command says and returns the answer."""
+    if command["do"] == "sync":
+        return {}
+    if command["do"] == "open":
+        number = len(sinks) + 1
+        sink = sinks[number] = await open_sink(number, root, context, command)
+        return {"sink": number, "port": port(sink.servers[0]), "tls_port": port(sink.servers[1])}
+    sink = sinks[command["sink"]]
+    if command["do"] == "behave":
+        sink.behaviour = command["behaviour"]
+    elif command["do"] == "close":
+        sink.close()
+    else:
+        raise ValueError("no such command")
+    return {"sink": sink.number}
+
+
 async def main():
     root, certificate, key = sys.argv[1:4]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -185,24 +215,11 @@ async def main():
         line = await commands.readline()
         if not line:
             break
-        command = json.loads(line)
-        if command["do"] == "open":
-            number = len(sinks) + 1
-            sink = sinks[number] = await open_sink(number, root, context, command)
-            tell({"sink": number, "port": port(sink.servers[0]), "tls_port": port(sink.servers[1])})
-        elif command["do"] == "behave":
-            sinks[command["sink"]].behaviour = command["behaviour"]
-            tell({"sink": command["sink"]})
-        elif command["do"] == "sync":
-            tell({})
-        elif command["do"] == "close":
-            sink = sinks[command["sink"]]
-            for server in sink.servers:
-                server.close()
-            for transport in list(sink.connections):
-                transport.abort()
-            shutil.rmtree(sink.folder, ignore_errors=True)
-            tell({"sink": command["sink"]})
+        # One process serves all tests: what fails in one of them must not end it.
+        try:
+            tell(await obey(json.loads(line), sinks, root, context))
+        except Exception:
+            tell({"error": traceback.format_exc()})
     shutil.rmtree(root, ignore_errors=True)
     os._exit(0)
 

@@ -106,6 +106,7 @@ pub struct SmtpSink {
     number: u64,
     port: u16,
     tls_port: u16,
+    ca_file: PathBuf,
     seen: watch::Receiver<Seen>,
 }
 
@@ -133,7 +134,8 @@ impl SmtpSink {
         let number = |key: &str| opened.get(key).and_then(Value::as_u64).expect("a number from sink.py");
         let as_port = |key: &str| u16::try_from(number(key)).expect("a port");
         let seen = server.seen(number("sink")).subscribe();
-        Self { number: number("sink"), port: as_port("port"), tls_port: as_port("tls_port"), seen }
+        let ca_file = server.folder.join("ca.pem");
+        Self { ca_file, number: number("sink"), port: as_port("port"), tls_port: as_port("tls_port"), seen }
     }
 
     /// The port on 127.0.0.1 that speaks plain text and offers STARTTLS.
@@ -148,7 +150,7 @@ impl SmtpSink {
 
     /// The certificate that a client must trust for either kind of TLS; it names `localhost` and `127.0.0.1`.
     pub fn ca_file(&self) -> PathBuf {
-        Server::shared().folder.join("ca.pem")
+        self.ca_file.clone()
     }
 
     /// From now on the server behaves like this.
@@ -245,12 +247,16 @@ impl Server {
 
     /// Sends a command and waits for its answer.
     fn ask(&self, command: &Value) -> Value {
-        self.try_ask(command).unwrap_or_else(|| {
+        let Some(answer) = self.try_ask(command) else {
             let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
             panic!(
                 "the mail server does not answer; is aiosmtpd there? apt-get install python3-aiosmtpd\n{log}"
             )
-        })
+        };
+        if let Some(error) = answer.get("error").and_then(Value::as_str) {
+            panic!("the mail server failed at {command}:\n{error}");
+        }
+        answer
     }
 
     fn try_ask(&self, command: &Value) -> Option<Value> {

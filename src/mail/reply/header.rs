@@ -1,5 +1,8 @@
 //! Headers of mail that was copied into an answer: "From: … Sent: … To: … Subject: …", and the lines above them.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use crate::mail::html_text::{Line, Mark};
 
 /// How far a header block may reach: lines that belong to no field of it are few.
@@ -11,369 +14,84 @@ const MAX_NAME: usize = 48;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
     From,
+    /// A date that is called "sent".
+    Sent,
     Date,
     To,
     Subject,
     Other,
 }
 
-const FROM: &[&str] = &[
-    "from",
-    "von",
-    "de",
-    "da",
-    "van",
-    "från",
-    "fra",
-    "lähettäjä",
-    "od",
-    "от",
-    "від",
-    "від кого",
-    "от кого",
-    "feladó",
-    "expéditeur",
-    "remitente",
-    "remetente",
-    "mittente",
-    "afzender",
-    "avsändare",
-    "afsender",
-    "odesílatel",
-    "odosielateľ",
-    "kimden",
-    "gönderen",
-    "από",
-    "发件人",
-    "寄件者",
-    "寄件人",
-    "差出人",
-    "送信者",
-    "보낸 사람",
-    "보낸사람",
-    "từ",
-    "người gửi",
-    "de la",
-    "dari",
-    "מאת",
-    "من",
-    "pošiljatelj",
-    "šalje",
-    "saatja",
-    "nuo",
-    "no",
-    "จาก",
-    "ad",
-];
-const DATE: &[&str] = &[
-    "sent",
-    "date",
-    "sent on",
-    "gesendet",
-    "gesendet am",
-    "datum",
-    "envoyé",
-    "envoyé le",
-    "date d'envoi",
-    "enviado",
-    "enviado el",
-    "enviada em",
-    "enviado em",
-    "enviada",
-    "fecha",
-    "fecha de envío",
-    "data",
-    "inviato",
-    "inviato il",
-    "data di invio",
-    "verzonden",
-    "verzonden op",
-    "skickat",
-    "sendt",
-    "dato",
-    "lähetetty",
-    "päivämäärä",
-    "päiväys",
-    "wysłano",
-    "wysłane",
-    "data wysłania",
-    "odesláno",
-    "odoslané",
-    "dátum",
-    "отправлено",
-    "дата",
-    "дата отправки",
-    "надіслано",
-    "küldve",
-    "elküldve",
-    "trimis",
-    "gönderildi",
-    "gönderme tarihi",
-    "tarih",
-    "εστάλη",
-    "ημερομηνία",
-    "στάλθηκε",
-    "发送时间",
-    "发送日期",
-    "日期",
-    "寄件日期",
-    "傳送時間",
-    "日付",
-    "送信日時",
-    "보낸 날짜",
-    "날짜",
-    "đã gửi",
-    "ngày",
-    "dikirim",
-    "tanggal",
-    "נשלח",
-    "תאריך",
-    "تاريخ الإرسال",
-    "التاريخ",
-    "poslano",
-    "saadetud",
-    "วันที่",
-    "kuupäev",
-    "time",
-];
-const TO: &[&str] = &[
-    "to",
-    "an",
-    "à",
-    "a",
-    "para",
-    "aan",
-    "till",
-    "til",
-    "vastaanottaja",
-    "do",
-    "komu",
-    "кому",
-    "címzett",
-    "către",
-    "kime",
-    "alıcı",
-    "προς",
-    "收件人",
-    "收件者",
-    "宛先",
-    "받는 사람",
-    "받는사람",
-    "đến",
-    "tới",
-    "kepada",
-    "אל",
-    "إلى",
-    "za",
-    "kellele",
-    "destinataire",
-    "destinatario",
-    "destinatário",
-    "ถึง",
-    "per",
-    "prima",
-];
-const SUBJECT: &[&str] = &[
-    "subject",
-    "betreff",
-    "objet",
-    "sujet",
-    "asunto",
-    "assunto",
-    "oggetto",
-    "onderwerp",
-    "ämne",
-    "emne",
-    "aihe",
-    "otsikko",
-    "temat",
-    "předmět",
-    "predmet",
-    "тема",
-    "tárgy",
-    "subiect",
-    "konu",
-    "θέμα",
-    "主题",
-    "主旨",
-    "件名",
-    "제목",
-    "chủ đề",
-    "subjek",
-    "perihal",
-    "נושא",
-    "الموضوع",
-    "teema",
-    "เรื่อง",
-    "assumpte",
-    "naslov",
-];
-const OTHER: &[&str] = &[
-    "cc",
-    "bcc",
-    "reply-to",
-    "reply to",
-    "antwort an",
-    "antwoord aan",
-    "répondre à",
-    "responder a",
-    "rispondi a",
-    "kopie",
-    "kopia",
-    "copie",
-    "copie à",
-    "cópia",
-    "kopi",
-    "kopio",
-    "копия",
-    "копія",
-    "másolat",
-    "抄送",
-    "副本",
-    "참조",
-    "attachments",
-    "anlagen",
-    "importance",
-    "priority",
-    "priorität",
-    "organization",
-    "message-id",
-    "sent by",
-    "on behalf of",
-    "wichtigkeit",
-    "priorité",
-    "importancia",
-    "pièces jointes",
-    "categories",
-    "resent-from",
-    "svar till",
-    "bilgi",
-];
+const FROM: &str = "from, von, de, da, van, från, fra, lähettäjä, od, от, від, від кого, от кого, feladó, expéditeur, \
+     remitente, remetente, mittente, afzender, avsändare, afsender, odesílatel, odosielateľ, kimden, \
+     gönderen, από, 发件人, 寄件者, 寄件人, 差出人, 送信者, 보낸 사람, 보낸사람, từ, người gửi, de la, dari, מאת, من, \
+     pošiljatelj, šalje, saatja, nuo, no, จาก, ad";
+const SENT: &str = "sent, message du, sent on, gesendet, gesendet am, envoyé, envoyé le, date d'envoi, enviado, enviado \
+     el, enviada em, enviado em, enviada, fecha de envío, inviato, inviato il, data di invio, verzonden, \
+     verzonden op, skickat, sendt, lähetetty, wysłano, wysłane, data wysłania, odesláno, odoslané, \
+     отправлено, дата отправки, надіслано, küldve, elküldve, trimis, gönderildi, gönderme tarihi, εστάλη, \
+     στάλθηκε, 发送时间, 发送日期, 寄件日期, 傳送時間, 送信日時, 보낸 날짜, đã gửi, dikirim, נשלח, تاريخ الإرسال, poslano, \
+     saadetud";
+const DATE: &str = "date, datum, fecha, data, dato, päivämäärä, päiväys, dátum, дата, tarih, ημερομηνία, 日期, 日付, 날짜, \
+     ngày, tanggal, תאריך, التاريخ, วันที่, kuupäev, time";
+const TO: &str = "to, an, à, a, para, aan, till, til, vastaanottaja, do, komu, кому, címzett, către, kime, alıcı, \
+     προς, 收件人, 收件者, 宛先, 받는 사람, 받는사람, đến, tới, kepada, אל, إلى, za, kellele, destinataire, destinatario, \
+     destinatário, ถึง, per, prima";
+const SUBJECT: &str = "subject, betreff, objet, sujet, asunto, assunto, oggetto, onderwerp, ämne, emne, aihe, otsikko, \
+     temat, předmět, predmet, тема, tárgy, subiect, konu, θέμα, 主题, 主旨, 件名, 제목, chủ đề, subjek, perihal, \
+     נושא, الموضوع, teema, เรื่อง, assumpte, naslov";
+const OTHER: &str = "cc, bcc, reply-to, reply to, antwort an, antwoord aan, répondre à, responder a, rispondi a, kopie, \
+     kopia, copie, copie à, cópia, kopi, kopio, копия, копія, másolat, 抄送, 副本, 참조, attachments, anlagen, \
+     importance, priority, priorität, organization, message-id, sent by, on behalf of, wichtigkeit, \
+     priorité, importancia, pièces jointes, categories, resent-from, svar till, bilgi";
 
 /// Words of the line that stands above a copied mail.
-const DIVIDER: &[&str] = &[
-    "original message",
-    "originalmessage",
-    "original appointment",
-    "original email",
-    "reply message",
-    "replied message",
-    "forwarded message",
-    "forwarded by",
-    "begin forwarded message",
-    "ursprüngliche nachricht",
-    "originalnachricht",
-    "original-nachricht",
-    "weitergeleitete nachricht",
-    "ursprünglicher termin",
-    "message d'origine",
-    "message original",
-    "message initial",
-    "message transféré",
-    "courriel original",
-    "mensaje original",
-    "mensaje reenviado",
-    "mensagem original",
-    "mensagem encaminhada",
-    "messaggio originale",
-    "messaggio inoltrato",
-    "oorspronkelijk bericht",
-    "origineel bericht",
-    "doorgestuurd bericht",
-    "ursprungligt meddelande",
-    "originalmeddelande",
-    "vidarebefordrat meddelande",
-    "oprindelig meddelelse",
-    "opprinnelig melding",
-    "original meddelelse",
-    "videresendt",
-    "alkuperäinen viesti",
-    "edelleenlähetetty viesti",
-    "wiadomość oryginalna",
-    "oryginalna wiadomość",
-    "przekazana wiadomość",
-    "wiadomość przekazana",
-    "původní zpráva",
-    "původní e-mail",
-    "přeposlaná zpráva",
-    "pôvodná správa",
-    "eredeti üzenet",
-    "továbbított üzenet",
-    "mesaj original",
-    "mesaj redirecționat",
-    "исходное сообщение",
-    "оригинальное сообщение",
-    "пересылаемое сообщение",
-    "пересланное сообщение",
-    "оригінальне повідомлення",
-    "переслане повідомлення",
-    "orijinal mesaj",
-    "özgün ileti",
-    "yönlendirilen ileti",
-    "iletilen mesaj",
-    "αρχικό μήνυμα",
-    "προωθημένο μήνυμα",
-    "原始邮件",
-    "原始郵件",
-    "邮件原件",
-    "转发的邮件",
-    "轉寄的郵件",
-    "回复的原邮件",
-    "元のメッセージ",
-    "転送メッセージ",
-    "원본 메시지",
-    "전달된 메시지",
-    "thư gốc",
-    "tin nhắn gốc",
-    "pesan asli",
-    "הודעה מקורית",
-    "הודעה שהועברה",
-    "الرسالة الأصلية",
-    "missatge original",
-    "izvorna poruka",
-    "originalna poruka",
-    "izvirno sporočilo",
-    "algne teade",
-    "vorherige antworten",
-    "previous replies",
-    "réponses précédentes",
-    "respuestas anteriores",
-    "respostas anteriores",
-    "risposte precedenti",
-    "vorige antwoorden",
-];
+const DIVIDER: &str = "original message, originalmessage, original appointment, original email, reply message, replied \
+     message, forwarded message, forwarded by, begin forwarded message, ursprüngliche nachricht, \
+     originalnachricht, original-nachricht, weitergeleitete nachricht, ursprünglicher termin, message \
+     d'origine, message original, message initial, message transféré, courriel original, mensaje \
+     original, mensaje reenviado, mensagem original, mensagem encaminhada, messaggio originale, messaggio \
+     inoltrato, oorspronkelijk bericht, origineel bericht, doorgestuurd bericht, ursprungligt meddelande, \
+     originalmeddelande, vidarebefordrat meddelande, oprindelig meddelelse, opprinnelig melding, original \
+     meddelelse, videresendt, alkuperäinen viesti, edelleenlähetetty viesti, wiadomość oryginalna, \
+     oryginalna wiadomość, przekazana wiadomość, wiadomość przekazana, původní zpráva, původní e-mail, \
+     přeposlaná zpráva, pôvodná správa, eredeti üzenet, továbbított üzenet, mesaj original, mesaj \
+     redirecționat, исходное сообщение, оригинальное сообщение, пересылаемое сообщение, пересланное \
+     сообщение, оригінальне повідомлення, переслане повідомлення, orijinal mesaj, özgün ileti, \
+     yönlendirilen ileti, iletilen mesaj, αρχικό μήνυμα, προωθημένο μήνυμα, 原始邮件, 原始郵件, 邮件原件, 转发的邮件, \
+     轉寄的郵件, 回复的原邮件, 元のメッセージ, 転送メッセージ, 원본 메시지, 전달된 메시지, thư gốc, tin nhắn gốc, pesan asli, הודעה מקורית, \
+     הודעה שהועברה, الرسالة الأصلية, missatge original, izvorna poruka, originalna poruka, izvirno \
+     sporočilo, algne teade, vorherige antworten, previous replies, réponses précédentes, respuestas \
+     anteriores, respostas anteriores, risposte precedenti, vorige antwoorden";
 
 /// What programs put above their own mails so that answers can be told from them.
-const WRITE_ABOVE: &[&str] = &[
-    "reply above this line",
-    "your reply above this line",
-    "write above this line",
-    "type above this line",
-    "respond above this line",
-    "reply above the line",
-    "oberhalb dieser zeile",
-    "oberhalb dieser linie",
-    "über dieser zeile",
-    "au-dessus de cette ligne",
-    "por encima de esta línea",
-    "encima de esta línea",
-    "acima desta linha",
-    "sopra questa riga",
-    "boven deze regel",
-    "boven deze lijn",
-    "ovanför denna rad",
-    "over denne linje",
-    "over denne linjen",
-    "powyżej tej linii",
-    "выше этой строки",
-    "请在此行上方回复",
-];
+const WRITE_ABOVE: &str = "reply above this line, your reply above this line, write above this line, type above this line, \
+     respond above this line, reply above the line, oberhalb dieser zeile, oberhalb dieser linie, über \
+     dieser zeile, au-dessus de cette ligne, por encima de esta línea, encima de esta línea, acima desta \
+     linha, sopra questa riga, boven deze regel, boven deze lijn, ovanför denna rad, over denne linje, \
+     over denne linjen, powyżej tej linii, выше этой строки, 请在此行上方回复";
+
+static FIELDS: LazyLock<HashMap<&'static str, Field>> = LazyLock::new(|| {
+    let sorts = [
+        (OTHER, Field::Other),
+        (SUBJECT, Field::Subject),
+        (TO, Field::To),
+        (DATE, Field::Date),
+        (SENT, Field::Sent),
+        (FROM, Field::From),
+    ];
+    sorts.iter().flat_map(|(names, field)| names.split(", ").map(|name| (name, *field))).collect()
+});
 
 /// A line of nothing but `-`, `_`, `=`, `*`, `~` or `#`.
 pub fn is_rule(text: &str) -> bool {
     let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    // A mark that a tracking extension leaves.
+    if text == "\u{1427}" {
+        return true;
+    }
     text.chars().count() >= 3
-        && text.chars().all(|c| matches!(c, '-' | '_' | '=' | '*' | '~' | '#' | '—' | '–' | '─'))
+        && text.chars().all(|c| matches!(c, '-' | '_' | '=' | '*' | '~' | '#' | '+' | '—' | '–' | '─'))
 }
 
 /// Whether the line says that a copied mail begins, or that the answer ends above it.
@@ -382,7 +100,7 @@ pub fn is_divider(text: &str) -> bool {
         return false;
     }
     let lower = text.to_lowercase();
-    if WRITE_ABOVE.iter().any(|words| lower.contains(words)) {
+    if WRITE_ABOVE.split(", ").any(|words| lower.contains(words)) {
         return true;
     }
     let trimmed = lower.trim();
@@ -390,10 +108,14 @@ pub fn is_divider(text: &str) -> bool {
         matches!(c, '-' | '_' | '=' | '*' | '—' | '–' | '─' | '>' | '<' | '#') || c.is_whitespace()
     });
     let bare = bare.trim_end_matches([':', '：']).trim_end();
+    // QQ Mail says only this, between many dashes.
+    if bare == "original" && trimmed.starts_with("-----") {
+        return true;
+    }
     let decorated = trimmed.starts_with(['-', '_', '=', '*', '—', '–', '─', '#'])
         || trimmed.ends_with([':', '：', '-', '—']);
     decorated
-        && DIVIDER.iter().any(|words| bare == *words || bare.strip_prefix(words).is_some_and(is_by_line))
+        && DIVIDER.split(", ").any(|words| bare == words || bare.strip_prefix(words).is_some_and(is_by_line))
 }
 
 /// "Forwarded by Ann on 2 Feb": a name and a date may follow.
@@ -402,43 +124,46 @@ fn is_by_line(rest: &str) -> bool {
 }
 
 /// Whether a header block begins with the first of these lines: fields of at least three sorts, one of them the
-/// author; two will do below a ruled line.
+/// author; two will do below a ruled line, and where they are an address and a date.
 pub fn is_block(lines: &[Line], after_rule: bool) -> bool {
-    let Some(first) = lines.first().and_then(|line| field(&line.text)) else { return false };
-    if first == Field::Other {
-        return false;
-    }
-    let mut seen = vec![first];
+    let Some(first) = lines.first() else { return false };
+    let Some(sort) = field(&first.text).filter(|sort| *sort != Field::Other) else { return false };
+    let mut seen = vec![if sort == Field::Sent { Field::Date } else { sort }];
     let mut strangers = 0;
-    for line in lines.iter().skip(1).take(MAX_SPAN) {
-        if line.mark == Mark::Cut {
+    let (mut has_address, mut has_number, mut is_sent) = (false, false, false);
+    for (at, line) in lines.iter().take(MAX_SPAN).enumerate() {
+        let found = field(&line.text);
+        if line.mark == Mark::Cut || at > 0 && found.is_none() && strangers == 2 {
             break;
         }
-        match field(&line.text) {
-            Some(found) => {
-                strangers = 0;
-                if !seen.contains(&found) {
-                    seen.push(found);
-                }
+        // A long value goes on in the next line, and some put blank lines between the fields; after two the mail
+        // itself has begun.
+        strangers = if found.is_some() { 0 } else { strangers + 1 };
+        for sort in found.into_iter().chain(inner_fields(&line.text, found)) {
+            let is_date = matches!(sort, Field::Sent | Field::Date);
+            is_sent |= sort == Field::Sent;
+            has_address |= sort == Field::From && line.text.contains('@');
+            has_number |= is_date && line.text.chars().filter(char::is_ascii_digit).count() >= 3;
+            let sort = if is_date { Field::Date } else { sort };
+            if !seen.contains(&sort) {
+                seen.push(sort);
             }
-            None if line.text.trim().is_empty() => {
-                // Some put a blank line between the fields; after two the mail itself has begun.
-                strangers += 1;
-            }
-            // A long value goes on in the next lines.
-            None => strangers += 1,
-        }
-        if strangers > 2 {
-            break;
         }
     }
     let main = seen.iter().filter(|field| **field != Field::Other).count();
-    let has_author = seen.contains(&Field::From);
-    has_author
-        && (main >= 3
-            || main == 2
-                && (after_rule
-                    || seen.contains(&Field::Subject) && seen.contains(&Field::From) && seen.len() > 2))
+    // "From: Berlin, To: Hamburg, Date: 3 May" is a journey.
+    let is_mail = after_rule || is_sent || seen.contains(&Field::Subject) || has_address;
+    let is_sure = after_rule || seen.len() > 2 && seen.contains(&Field::Subject) || has_address && has_number;
+    seen.contains(&Field::From) && (main >= 3 && is_mail || main == 2 && is_sure)
+}
+
+/// Further fields on a line that begins with the author, as HTML without line breaks gives them.
+fn inner_fields(text: &str, first: Option<Field>) -> Vec<Field> {
+    if first != Some(Field::From) || text.len() > 600 {
+        return Vec::new();
+    }
+    let words: Vec<&str> = text.split_whitespace().skip(1).collect();
+    words.iter().filter(|word| word.ends_with([':', '：'])).filter_map(|word| field(word)).collect()
 }
 
 /// The field at the start of a line: `From: x`, `*From:* x`, `Envoyé le :x`, `发件人：x`.
@@ -450,14 +175,7 @@ fn field(text: &str) -> Option<Field> {
         .trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '*' | '_'))
         .to_lowercase();
     let name = name.trim();
-    let sorts = [
-        (FROM, Field::From),
-        (DATE, Field::Date),
-        (TO, Field::To),
-        (SUBJECT, Field::Subject),
-        (OTHER, Field::Other),
-    ];
-    sorts.iter().find(|(names, _)| names.contains(&name)).map(|(_, field)| *field)
+    FIELDS.get(name).copied()
 }
 
 #[cfg(test)]
@@ -471,6 +189,7 @@ mod tests {
             ("---Original Message---", true),
             ("----- Original Message -----", true),
             ("Begin forwarded message:", true),
+            ("------------------ Original ------------------", true),
             ("---------- Forwarded message ---------", true),
             ("----- Forwarded by Ann/Example on 02.02.2026 10:00 -----", true),
             ("## In replies all text above this line ##", false),

@@ -13,7 +13,7 @@ const MAX_LENGTH: usize = 420;
 static VERB: LazyLock<RegexSet> = LazyLock::new(|| {
     patterns(&[
         // en de fr es pt it
-        r"(?i)\b(wrote|writes|said|says|has written|posted|replied)\b",
+        r"(?i)\b(wrote|writes|has written)\b",
         r"(?i)\b(schrieb|schreibt|hat geschrieben|hat am .{0,60} geschrieben)\b",
         r"(?i)\b(a|à|ont) ?[ée]crit\b|[ée]crivait\b|\b[ée]crivit\b",
         r"(?i)\b(escribi[óo]|ha escrito|escreveu|ha scritto|scrive|scrisse|va escriure|ha escrit|escriviu|a écrit)",
@@ -26,7 +26,7 @@ static VERB: LazyLock<RegexSet> = LazyLock::new(|| {
         // tr el
         r"(?i)(yazdı|şunları yazdı|şunu yazdı|έγραψε|έγραψαν)",
         // zh ja ko vi id th
-        r"(写道|寫道|写到|来信|さんは書きました|が書きました|のメール|さんからのメール|書き込みました|님이 작성|작성함|썼습니다|đã viết|viết|menulis|เขียนว่า|เขียน)",
+        r"(写道|寫道|写到|来信|書きました|のメール|さんからのメール|書き込みました|님이 작성|작성함|썼습니다|đã viết|viết|menulis|เขียนว่า|เขียน)",
         // he ar fa
         r"(כתב|כתבה|כתב/ה|‏כתב|كتب|كتبت|نوشت)",
     ])
@@ -41,25 +41,58 @@ static EVIDENCE: LazyLock<RegexSet> = LazyLock::new(|| {
         r"\d{4}\s?(年|년)",
         r"(?i)\b\d{1,2}(st|nd|rd|th|\.|er)?,? (de |d'|of )?\p{L}{3,12}\.?,?( de| del)? ?\d{4}",
         r"(?i)\b\p{L}{3,12}\.? \d{1,2}(st|nd|rd|th)?,? \d{4}",
-        r"(?i)\b(mon|tues|wednes|thurs|fri|satur|sun)day\b",
     ])
+});
+
+/// Verbs of sentences too: they count only with cited mail below.
+static WEAK_VERB: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(?i)\b(said|says|sent|posted|replied|asked)\s*[:：]$"));
+
+/// The writer tells what he wrote himself.
+static OWN: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"(?i)\b(i|we) (wrote|have written|had written)\b|\bschrieb(en)? (ich|wir)\b|\bj'ai écrit|\b(yo )?escribí\b|\bho scritto\b",
+    )
+});
+
+/// A verb with a lower-case word after it.
+static GOES_ON: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"\b(wrote|schrieb|schreef|skrev|écrit|escribió|escreveu|scritto|napisał|napsal|pisze|kirjoitti)\s+\p{Ll}",
+    )
+});
+
+/// A date or a time.
+static MOMENT: LazyLock<Regex> = LazyLock::new(|| pattern(r"\d{1,2}[:.]\d{2}\b|\b\d{4}\b"));
+
+/// An address as mail programs write it beside a name.
+static BRACKETED: LazyLock<Regex> = LazyLock::new(|| pattern(r"[<(]\S*[^\s<>]@[^\s<>]+[>)]"));
+
+/// Horde and others name only the person.
+static QUOTING: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"(?i)^(quoting|zitat von|citando( a)?|citaat van|citerar|en réponse à|cytowanie) .{1,100}:$")
 });
 
 /// Words with which an introduction begins. Where the lines are joined only such a first line may be wrapped.
 static LEAD: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
         r"(?i)^[\s>*_]*(on|at|am|um|le|el|em|no dia|il|il giorno|in data|op|den|på|kl|w dniu|dnia|dne|dňa|în|in|pe|la|",
-        r"στις|στη|vào|pada|lúc|dana|a|el dia|ที่|于|在|ב|بتاريخ|في|hai scritto|on behalf)[\s:,.]|^[\s>*_]*(\d|\p{L}{2,4}[.,]? ?\d|\p{L}{2,12}\.?,)",
+        r"στις|στη|vào|pada|lúc|dana|a|el dia|ที่|于|在|ב|بتاريخ|في|hai scritto|on behalf)[\s:,.]|^[\s>*_]*(\d|\p{L}{2,12}\.?,? ?\d)",
     ))
 });
 
 /// A date with an address and a colon, without verb: Gmail in Russian and Japanese, Yandex.
 static BARE: LazyLock<RegexSet> = LazyLock::new(|| {
     patterns(&[
-        r"^[\s>*_]*(\p{L}{1,4}[.,]{1,2} ?)?\d{1,4}([-./年]|년|\.?,? ).{4,80}[<(「][^\s<>]+@[^\s<>]+[>)」]{1,2}\s?[:：]$",
+        r"^[\s>*_]*(\p{L}{1,12}[.,]{1,2} ?)?\d{1,4}([-./:年]|년|\.?,? ).{4,80}[<(「][^\s<>]+@[^\s<>]+[>)」]{1,2}\s?[:：]$",
         r"^[\s>*_]*\d{1,4}[-./年].{3,80}\d{1,2}:\d{2}.{0,120}@.{1,80}[:：]$",
+        r"^[\s>*_]*\d{4}-\d{2}-\d{2} \d{1,2}:\d{2} (GMT|UTC)[+-]\d{2}:?\d{2} \S.{1,80}$",
     ])
 });
+
+/// The same without a colon, with the cited mail below: old Gmail.
+static DATED_PERSON: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^[\s*_]*\d{4}[-./]\d{1,2}[-./]\d{1,2} .{0,80}<[^\s<>]+@[^\s<>]+>$"));
 
 fn pattern(text: &str) -> Regex {
     Regex::new(text).unwrap_or_else(|_| unreachable!("patterns of this file are valid"))
@@ -94,30 +127,83 @@ pub fn length(lines: &[&str], quote_follows: impl Fn(usize) -> bool) -> usize {
 }
 
 fn may_wrap(first: &str) -> bool {
-    LEAD.is_match(first) && first.chars().any(|c| c.is_ascii_digit())
-        || first.contains(['<', '@']) && !first.ends_with('.')
+    LEAD.is_match(first) && first.chars().any(|c| c.is_ascii_digit()) || names_person(first)
+}
+
+/// Begins with a name and an address: "Ann Example <ann@example.org> wrote". Not "I asked ann@example.org".
+fn names_person(text: &str) -> bool {
+    let Some((name, _)) = text.split_once(['<', '@']) else { return false };
+    let is_quoted = name.trim_start().starts_with('"');
+    let words = name.split_whitespace().count();
+    let is_name =
+        name.trim_start().chars().next().is_none_or(|c| c == '"' || c.is_uppercase() || !c.is_alphabetic());
+    words <= 6
+        && (text.contains('<') && is_name || words <= 1)
+        && (is_quoted || !name.contains([',', '!', '?', ';', ':']))
 }
 
 /// Whether the text as a whole introduces cited mail.
 fn is_introduction(text: &str, quote_follows: bool) -> bool {
-    let text = text
-        .trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '*' | '_' | '\u{200e}' | '\u{200f}'));
-    let ends = text.ends_with([':', '：']) || ends_with_verb(text);
-    if !ends {
-        return false;
-    }
-    if BARE.is_match(text) {
+    let is_dressing = |c: char| c.is_whitespace() || matches!(c, '*' | '_' | '\u{200e}' | '\u{200f}');
+    // Yahoo puts dashes before it.
+    let text = if text.starts_with("--") { text.trim_matches('-') } else { text };
+    let text = text.trim_matches(is_dressing);
+    if BARE.is_match(text) || quote_follows && DATED_PERSON.is_match(text) {
         return true;
     }
-    if !VERB.is_match(text) {
+    let ends = text.ends_with([':', '：']) || ends_with_verb(text);
+    if quote_follows && ends && (QUOTING.is_match(text) || BRACKETED.is_match(text) && MOMENT.is_match(text))
+    {
+        // An address, a moment and the cited mail below: whatever the language.
+        return true;
+    }
+    if !ends || OWN.is_match(text) && !quote_follows {
         return false;
     }
-    EVIDENCE.is_match(text) && begins_like_one(text) || quote_follows && is_short_name(text)
+    if !VERB.is_match(text) {
+        return quote_follows && WEAK_VERB.is_match(text) && LEAD.is_match(text) && EVIDENCE.is_match(text);
+    }
+    if quote_follows {
+        return LEAD.is_match(text)
+            || is_short_before_address(text)
+            || is_short_name(text)
+            || EVIDENCE.is_match(text) && names_person(text);
+    }
+    // "The server wrote into its log:" has no name after the verb, or none at all.
+    let is_sentence = !text.contains('@') && GOES_ON.is_match(text);
+    EVIDENCE.is_match(text) && begins_like_one(text) && !is_sentence
+}
+
+/// Where an introduction begins that stands on the same line as the end of the answer, as some programs join them:
+/// `Thanks--- On Mon, Feb 2, 2026, Ann wrote:`.
+pub fn joined(text: &str) -> Option<usize> {
+    let found = JOINED.find_iter(text).last()?;
+    let start = found.start();
+    let after = text.get(start..)?.trim_start_matches(['-', ' ', '\t']);
+    (start > 0 && text.len() < MAX_LENGTH * 2 && is_introduction(after, true)).then_some(start)
+}
+
+static JOINED: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"(-{2,}\s*|\s-{0,3}\s?)(On|Am|Le|El|Il|Op|Em|Den) (\p{L}{2,9}[.,]{0,2} ?){0,2}\d|-{2,}\s*On \p{L}{3},",
+    )
+});
+
+/// The end of an introduction that was wrapped inside an address: `> wrote:` is no cited line.
+pub fn is_tail(text: &str) -> bool {
+    let text = text.trim_start().trim_start_matches('>').trim();
+    text == ":" || text.split_whitespace().count() <= 2 && text.ends_with([':', '：']) && VERB.is_match(text)
 }
 
 /// Not in the middle of a sentence: it begins with a word for a date, a name and an address, or an address.
 fn begins_like_one(text: &str) -> bool {
-    LEAD.is_match(text) || text.contains('@')
+    LEAD.is_match(text) || names_person(text)
+}
+
+/// "ann via Desk <desk@example.net> wrote:" with the cited mail below.
+fn is_short_before_address(text: &str) -> bool {
+    text.split_once('<')
+        .is_some_and(|(name, rest)| name.split_whitespace().count() <= 6 && rest.contains('@'))
 }
 
 /// "Ann Example wrote:" with the cited mail below.
@@ -139,7 +225,7 @@ mod tests {
 
     #[test]
     fn introductions_and_sentences() {
-        let cases: [(&[&str], bool, usize); 12] = [
+        let cases: [(&[&str], bool, usize); 20] = [
             (&["On Mon, Feb 2, 2026 at 10:00 AM Ann <a@example.org> wrote:"], false, 1),
             (&["On Mon, Feb 2, 2026 at 10:00 AM Ann <", "a@example.org> wrote:"], false, 2),
             (&["At 2/2/2026 08:32 PM, you wrote:"], false, 1),
@@ -150,8 +236,16 @@ mod tests {
             (&["On your machine run:"], true, 0),
             (&["I think so.", "Ann <a@example.org> wrote:"], true, 0),
             (&["As I wrote:"], false, 0),
+            (&["On Monday, 2 Feb 2026, I wrote:"], false, 0),
+            (&["On 2 Feb 2026 your technician said:"], false, 0),
+            (&["On Monday Ann wrote:"], true, 1),
+            (&["Am 3. Mai 2026 um 10:00 schrieb der Server ins Log:"], false, 0),
+            (&["--- On Mon, 2/2/26, Ann <a@example.org> wrote:"], false, 1),
+            (&["Понедельник, 2 февраля 2026, 10:00 от Ann <a@example.org>:"], false, 1),
             (&["The log of 02.02.2026 10:00 says:"], false, 0),
             (&["My address is a@example.org:"], false, 0),
+            (&["I asked @ann about it on", "2 Feb 2026, and she wrote:"], false, 0),
+            (&["Ann Example <a@example.org> schrieb am Mo., 2.", "Feb. 2026 um 10:00 Uhr:"], false, 2),
         ];
         for (lines, quote, want) in cases {
             assert_eq!(length(lines, |_| quote), want, "{lines:?}");
@@ -160,9 +254,22 @@ mod tests {
 
     #[test]
     fn patterns_are_valid() {
+        assert_eq!(joined("Thanks--- On Mon, Feb 2, 2026 at 10:00, Ann wrote:"), Some(6));
+        assert_eq!(joined("Thanks On Mon, Feb 2, 2026 at 10:00, Ann wrote:"), Some(6));
+        assert_eq!(joined("On Mon, Feb 2, 2026 at 10:00, Ann wrote:"), None);
+        assert_eq!(length(&["2026/2/2 Ann <a@example.org>"], |_| true), 1);
+        assert_eq!(length(&["2026/2/2 Ann <a@example.org>"], |_| false), 0);
+        assert!(is_tail("> wrote:") && is_tail("> :") && !is_tail("> she wrote to me and said:"));
         for set in [&VERB, &EVIDENCE, &BARE] {
             assert!(!set.is_empty());
         }
-        assert!(LEAD.is_match("On 2 Feb"));
+        assert!(
+            LEAD.is_match("On 2 Feb")
+                && MOMENT.is_match("10:00")
+                && BRACKETED.is_match("Ann <a@x.org>")
+                && QUOTING.is_match("Quoting Ann:")
+        );
+        assert!(WEAK_VERB.is_match("she said:") && OWN.is_match("I wrote"));
+        assert!(is_introduction("---- On Mon, 02 Feb 2026 10:00:00 +0100 Ann <a@x.org> wrote ----", false));
     }
 }

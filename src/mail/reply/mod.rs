@@ -18,23 +18,21 @@ const CLOSING_LINES: usize = 3;
 
 /// The visible part of a mail. First mails and forwards are not cut; if nothing is left, all is shown.
 pub fn visible(mail: &Mail) -> String {
-    let has_own_text = mail.html.is_none() || !mail.text.trim().is_empty() && !is_made_from_html(mail);
+    let whole = || mail.text.trim_matches('\n').to_owned();
     if mail.text.len() > MAX_TEXT || prefix(&mail.subject) == Some(Prefix::Forward) || !is_answer(mail) {
-        return mail.text.trim_matches('\n').to_owned();
+        return whole();
     }
-    let lines = match &mail.html {
-        Some(html) if !has_own_text => html_text::lines(html),
-        _ => text_lines(&mail.text),
-    };
+    let lines = html_lines(mail).unwrap_or_else(|| text_lines(&mail.text));
     if lines.len() > MAX_LINES {
-        return mail.text.trim_matches('\n').to_owned();
+        return whole();
     }
-    cut(lines).unwrap_or_else(|| mail.text.trim_matches('\n').to_owned())
+    cut(&lines).unwrap_or_else(whole)
 }
 
-fn is_made_from_html(mail: &Mail) -> bool {
-    // The text is the HTML's where the mail had no text of its own: only then do both agree to the letter.
-    mail.html.as_deref().is_some_and(|html| super::html::to_text(html) == mail.text)
+/// The lines of the HTML, if the mail had no text of its own: only then do both agree to the letter.
+fn html_lines(mail: &Mail) -> Option<Vec<Line>> {
+    let lines = html_text::lines(mail.html.as_deref()?);
+    (mail.text.trim().is_empty() || html_text::join(&lines) == mail.text).then_some(lines)
 }
 
 /// Whether the mail answers another one: by its ids, its subject, or because it was sent to an address that only a
@@ -51,14 +49,17 @@ fn is_answer(mail: &Mail) -> bool {
 
 /// Plain text as lines; `>` at the start marks cited mail.
 fn text_lines(text: &str) -> Vec<Line> {
-    text.split('\n')
-        .map(|line| {
-            let text = line.trim_end().replace('\u{a0}', " ");
-            let start = text.trim_start();
-            let is_quote = start.starts_with('>') && !start.starts_with(">:");
-            Line { mark: if is_quote { Mark::Quote } else { Mark::Plain }, text }
-        })
-        .collect()
+    let mut lines: Vec<Line> = Vec::new();
+    for line in text.split('\n') {
+        // RFC 3676 §4.3: the space after the dashes is what makes it a signature.
+        let text =
+            if line.trim_end_matches('\r') == "-- " { line } else { line.trim_end() }.replace('\u{a0}', " ");
+        let is_cited = text.trim_start().starts_with('>');
+        // "On … <\n> wrote:" is an introduction that was wrapped inside an address.
+        let is_tail = || intro::is_tail(&text) && lines.last().is_some_and(|last| last.mark == Mark::Plain);
+        lines.push(Line { mark: if is_cited && !is_tail() { Mark::Quote } else { Mark::Plain }, text });
+    }
+    lines
 }
 
 /// What a line is in the end.
@@ -72,7 +73,8 @@ enum Kind {
 }
 
 /// The kept lines; `None` if cutting would leave nothing.
-fn cut(mut lines: Vec<Line>) -> Option<String> {
+fn cut(lines: &[Line]) -> Option<String> {
+    let mut lines = wrapped(last_indented(separated(lines)));
     let mut kinds: Vec<Kind> = lines.iter().map(kind_of_mark).collect();
     let limit = end_of_own_text(&lines, &kinds);
     if let Some(limit) = limit {
@@ -88,6 +90,76 @@ fn cut(mut lines: Vec<Line>) -> Option<String> {
     drop_quotes(&mut kinds, &lines);
     let kept = kept(&lines, &kinds);
     (!kept.is_empty()).then_some(kept)
+}
+
+fn next_mark(lines: &[Line], from: usize) -> Option<Mark> {
+    lines.iter().skip(from).find(|line| !line.text.trim().is_empty()).map(|line| line.mark)
+}
+
+/// Puts an introduction that shares its line with the end of the answer on a line of its own.
+fn separated(lines: &[Line]) -> Vec<Line> {
+    let mut out: Vec<Line> = Vec::with_capacity(lines.len());
+    for (at, line) in lines.iter().enumerate() {
+        let shares = line.mark == Mark::Plain && line.text.trim_end().ends_with([':', '：']);
+        let split = if shares && next_mark(lines, at + 1) == Some(Mark::Quote) {
+            intro::joined(&line.text)
+        } else {
+            None
+        };
+        match split.and_then(|at| line.text.split_at_checked(at)) {
+            Some((answer, introduction)) => {
+                out.push(Line { text: answer.trim_end().to_owned(), mark: Mark::Plain });
+                out.push(Line {
+                    text: introduction.trim_start_matches(['-', ' ', '\t']).to_owned(),
+                    mark: Mark::Intro,
+                });
+            }
+            None => out.push(line.clone()),
+        }
+    }
+    out
+}
+
+/// The last block quotation without any mark is the mail that is answered, as programs write it that name nothing.
+fn last_indented(mut lines: Vec<Line>) -> Vec<Line> {
+    let is_marked = lines.iter().any(|line| matches!(line.mark, Mark::Quote | Mark::Intro | Mark::Cut));
+    let Some(end) = lines.iter().rposition(|line| line.mark == Mark::Indented).filter(|_| !is_marked) else {
+        return lines;
+    };
+    let start = lines.iter().take(end).rposition(|line| line.mark != Mark::Indented && !line.text.is_empty());
+    for line in lines.iter_mut().take(end + 1).skip(start.map_or(0, |at| at + 1)) {
+        // Left out like a signature, wherever it stands.
+        line.mark = Mark::Signature;
+    }
+    lines
+}
+
+/// Cited lines that were wrapped on the way lost their `>` on the second half.
+fn wrapped(mut lines: Vec<Line>) -> Vec<Line> {
+    for at in 1..lines.len() {
+        let around = (lines.get(at - 1), lines.get(at), lines.get(at + 1));
+        let (Some(before), Some(line), after) = around else { continue };
+        let is_between = before.mark == Mark::Quote && after.is_none_or(|after| after.mark == Mark::Quote);
+        let is_cited = line.mark == Mark::Plain && is_between && is_second_half(&before.text, &line.text);
+        if let Some(line) = lines.get_mut(at).filter(|_| is_cited) {
+            line.mark = Mark::Quote;
+        }
+    }
+    lines
+}
+
+fn is_second_half(first: &str, second: &str) -> bool {
+    let (first, second) = (first.trim_end(), second.trim());
+    if second.is_empty() {
+        return false;
+    }
+    // A long line that ends without a full stop, and goes on in lower case.
+    let is_open = first.chars().count() >= 60 && !first.ends_with(['.', '!', '?', ':']);
+    let goes_on = second.chars().next().is_some_and(|c| c.is_lowercase() || c.is_ascii_digit());
+    // Or a link that was cut, or is all there is.
+    let words = second.trim_end_matches(['>', ' ']).split_whitespace().count();
+    let is_link = words == 1 && (second.contains("://") || first.contains("://") && !second.contains(' '));
+    is_open && goes_on || is_link
 }
 
 fn set(kinds: &mut [Kind], at: usize, kind: Kind) {
@@ -123,7 +195,11 @@ fn end_of_own_text(lines: &[Line], kinds: &[Kind]) -> Option<usize> {
         let begins = line.mark == Mark::Cut
             || header::is_divider(&line.text)
             || header::is_block(lines.get(*at..).unwrap_or_default(), follows_rule(lines, *at));
-        begins && has_text(before)
+        let own = before
+            .iter()
+            .zip(lines)
+            .any(|(kind, line)| *kind == Kind::Text && !header::is_divider(&line.text));
+        begins && own
     })
 }
 
@@ -160,17 +236,19 @@ fn intro_length(lines: &[Line], kinds: &[Kind], at: usize) -> usize {
         .iter()
         .zip(kinds.get(at..).unwrap_or_default())
         .take(intro::MAX_LINES)
-        .take_while(|(_, kind)| **kind == Kind::Text)
-        .map(|(line, _)| line.text.as_str())
+        .enumerate()
+        // Some break the line around the address, with a blank line before it.
+        .take_while(|(offset, (_, kind))| {
+            **kind == Kind::Text || **kind == Kind::Blank && is_bracket(lines.get(at + offset + 1))
+        })
+        .map(|(_, (line, _))| line.text.as_str())
         .collect();
-    let rest = lines.get(at + 1..).unwrap_or_default();
-    let next = |skip: usize| {
-        let following = lines.get(at + skip..).unwrap_or_default();
-        following.iter().find(|line| !line.text.trim().is_empty()).map(|line| line.mark)
-    };
-    // The `>` of a wrapped introduction was set before it was wrapped: "> On … <\n> a@b> wrote:" is cited itself.
-    let length = intro::length(&window, |skip| matches!(next(skip), Some(Mark::Quote | Mark::Indented)));
-    if rest.is_empty() && length == 0 { 0 } else { length }
+    let next = |skip: usize| next_mark(lines, at + skip);
+    intro::length(&window, |skip| matches!(next(skip), Some(Mark::Quote | Mark::Indented | Mark::Signature)))
+}
+
+fn is_bracket(line: Option<&Line>) -> bool {
+    line.is_some_and(|line| line.mark == Mark::Plain && line.text.trim().starts_with('<'))
 }
 
 /// Cited mail without any mark: all that follows an introduction which has text of the writer above it.
@@ -245,9 +323,9 @@ fn drop_quotes(kinds: &mut [Kind], lines: &[Line]) {
     let has_intro =
         |kinds: &[Kind], run: &Run| kinds.get(run.start..run.end).unwrap_or_default().contains(&Kind::Intro);
     match (quotes, all.first()) {
-        // The answer stands below.
-        (1, Some(first)) if first.is_quote => erase(kinds, first),
-        (1, Some(_)) if closing => {
+        // The answer stands below. Without introduction the citation was chosen by hand.
+        (1, Some(first)) if first.is_quote && has_intro(kinds, first) => erase(kinds, first),
+        (1, Some(first)) if !first.is_quote && (closing || is_greeting(lines, first)) => {
             if let Some(quote) = all.iter().find(|run| run.is_quote)
                 && has_intro(kinds, quote)
             {
@@ -258,6 +336,15 @@ fn drop_quotes(kinds: &mut [Kind], lines: &[Line]) {
     }
     // An introduction whose mail is not cut off still says nothing.
     debug_assert!(kinds.len() == lines.len());
+}
+
+/// "Hi Ann," above a citation: the answer stands below it.
+fn is_greeting(lines: &[Line], run: &Run) -> bool {
+    let text = lines.get(run.start).map(|line| line.text.trim()).unwrap_or_default();
+    run.lines == 1
+        && text.split_whitespace().count() <= 4
+        && text.len() < 60
+        && text.ends_with([',', '!', ':', '，', '、'])
 }
 
 /// The lines that stay, with single blank lines where something was taken out.

@@ -15,8 +15,9 @@ const MAX_LINES_BARE: usize = 10;
 static ADDED: LazyLock<RegexSet> = LazyLock::new(|| {
     RegexSet::new([
         r"(?i)^sent (from|via|with|using|by) [^.,;!?]{2,60}\.?$",
-        r"(?i)^(get|download|try) (outlook|bluemail|spark|mail) (for|on) [^.,;]{2,30}(<?https?:\S*>?)?\.?$",
-        r"(?i)^(sent from|get) (my )?(outlook|mail|yahoo mail|samsung|iphone|ipad|android)\b.{0,60}(<?https?:\S*>?)\.?$",
+        // With the name of a device or program it may go on: "please excuse typos".
+        r"(?i)^(\S+ |sent )?(from|via|with|using|by) (my |a |an |the )?.{0,24}\b(cell|phone|mobile|mobile device|iphone|ipad|ipod|android|galaxy|samsung|htc|blackberry|windows|tablet|smartphone|outlook|handheld)\b.{0,80}$",
+        r"(?i)^(get|download|try|sent from) (my )?\[?(outlook|bluemail|spark|mail|yahoo mail)\b.{0,20}(\]\(https?:\S*\)|<?https?:\S*>?)?( for .{2,20})?\.?$",
         r"(?i)^(von (meinem|mein) .{2,40}|gesendet (von|mit|aus) .{2,50}|diese nachricht wurde von meinem .{2,60})( gesendet| geschickt)?\.?$",
         r"(?i)^(envoyé (de|depuis|à partir de|avec) |télécharger outlook).{2,60}$",
         r"(?i)^(enviado (desde|de|do|a partir do|con|com) |obtener outlook|obter o outlook).{2,60}$",
@@ -36,41 +37,46 @@ static ADDED: LazyLock<RegexSet> = LazyLock::new(|| {
 
 /// Calls `mark` for each line that belongs to a signature.
 pub fn mark(lines: &[Line], mark: &mut impl FnMut(usize)) {
-    let own = |line: &&Line| line.mark == Mark::Plain;
-    let begins = lines.iter().enumerate().rev().find(|(at, line)| {
-        let after = lines
-            .get(at + 1..)
-            .unwrap_or_default()
-            .iter()
-            .filter(own)
-            .filter(|line| !line.text.trim().is_empty());
-        let count = after.count();
-        own(line) && count > 0 && count <= limit(&line.text, lines.get(at + 1))
-    });
+    let own = |line: &Line| line.mark == Mark::Plain;
+    let is_written = |line: &&Line| own(line) && !line.text.trim().is_empty();
     // The first delimiter counts where several signatures follow each other.
-    if let Some((at, _)) = begins {
-        let has_text =
-            lines.get(..at).unwrap_or_default().iter().any(|line| own(&line) && !line.text.trim().is_empty());
-        if has_text {
-            for (index, line) in lines.iter().enumerate().skip(at) {
-                if own(&line) {
-                    mark(index);
-                }
-            }
-        }
+    let begins = lines.iter().enumerate().find(|(at, line)| {
+        let after = lines.get(at + 1..).unwrap_or_default();
+        let count = after.iter().filter(is_written).count();
+        own(line) && count > 0 && count <= limit(&line.text, after)
+    });
+    if let Some((at, _)) = begins
+        && lines.iter().take(at).any(|line| is_written(&line))
+    {
+        let block = lines.iter().enumerate().skip(at);
+        block.filter(|(_, line)| own(line)).for_each(|(index, _)| mark(index));
     }
-    let written =
-        lines.iter().filter(own).filter(|line| !line.text.trim().is_empty() && !is_added(&line.text)).count();
-    if written == 0 {
-        return;
-    }
-    for (at, line) in lines.iter().enumerate() {
+    mark_list_footer(lines, mark);
+    // What stands above all that was written is no signature.
+    let first = lines.iter().position(|line| is_written(&line) && !is_added(&line.text));
+    let Some(first) = first else { return };
+    for (at, line) in lines.iter().enumerate().skip(first) {
         let before = at.checked_sub(1).and_then(|before| lines.get(before));
         let after = lines.get(at + 1);
         // In a paragraph of its own, or at the very end.
-        let stands_alone = is_gap(before) || is_gap(after);
-        if own(&line) && stands_alone && is_added(&line.text) {
+        let is_edge = |line: Option<&Line>| is_gap(line) || line.is_some_and(|line| is_added(&line.text));
+        let stands_alone = is_edge(before) || is_edge(after);
+        if own(line) && stands_alone && is_added(&line.text) {
             mark(at);
+        }
+    }
+}
+
+/// What list servers put below a mail: a ruled line, the name of the list, its address.
+fn mark_list_footer(lines: &[Line], mark: &mut impl FnMut(usize)) {
+    for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.mark == Mark::Plain) {
+        let next = lines.get(at + 1).map(|next| next.text.to_lowercase()).unwrap_or_default();
+        if line.text.trim().len() >= 20
+            && super::header::is_rule(&line.text)
+            && next.trim_end().ends_with("mailing list")
+        {
+            let block = lines.iter().enumerate().skip(at).take(6);
+            block.take_while(|(_, line)| !is_gap(Some(line))).for_each(|(index, _)| mark(index));
         }
     }
 }
@@ -79,19 +85,28 @@ fn is_gap(line: Option<&Line>) -> bool {
     line.is_none_or(|line| line.text.trim().is_empty() || line.mark != Mark::Plain)
 }
 
-/// How many lines a signature after this delimiter may have; 0 if it is none (RFC 3676 §4.3).
-fn limit(text: &str, next: Option<&Line>) -> usize {
-    match text.trim() {
-        // Trailing white space was cut before, so `-- ` and `--` look the same here; a blank line below `--` makes
-        // it a rule.
-        "--" if next.is_some_and(|next| !next.text.trim().is_empty()) => MAX_LINES,
-        "--" | "—" | "––" => MAX_LINES_BARE,
+/// How many lines a signature after this delimiter may have; 0 if it is none. RFC 3676 §4.3 has a space at the end,
+/// which gateways cut off; what follows a bare `--` must look like a signature.
+fn limit(text: &str, after: &[Line]) -> usize {
+    match text.trim_start() {
+        "-- " => MAX_LINES,
+        "--" | "—" | "––" if looks_like_one(after) => MAX_LINES_BARE,
         _ => 0,
     }
 }
 
+/// Short lines, nothing asked, and a name first.
+fn looks_like_one(after: &[Line]) -> bool {
+    let own = after.iter().filter(|line| line.mark == Mark::Plain);
+    let mut lines = own.map(|line| line.text.trim()).filter(|text| !text.is_empty());
+    let is_short = |text: &str, limit: usize| text.chars().count() <= limit && !text.ends_with('?');
+    lines.next().is_some_and(|first| is_short(first, 60) && !first.ends_with([',', ':']))
+        && lines.all(|text| is_short(text, 90))
+}
+
 fn is_added(text: &str) -> bool {
-    let text = text.trim().trim_matches(['*', '_', '[', ']', '(', ')']).trim();
+    let text = text.trim().trim_matches(['*', '_', '<', '>']);
+    let text = text.strip_prefix('(').and_then(|text| text.strip_suffix(')')).unwrap_or(text).trim();
     text.len() < 160 && !text.is_empty() && ADDED.is_match(text)
 }
 
@@ -113,8 +128,12 @@ mod tests {
             ("iPhoneから送信", true),
             ("나의 iPhone에서 보냄", true),
             ("Sent from my desk, this is text.", false),
+            ("(sent from a phone)", true),
+            ("Sent from my cell, please excuse any typos.", true),
+            ("Get [Outlook for Android](https://aka.ms/x)", true),
             ("Sent the parcel yesterday", false),
             ("The parcel was sent from Berlin", false),
+            ("Greetings from my family", false),
         ];
         for (text, want) in cases {
             assert_eq!(is_added(text), want, "{text}");

@@ -79,8 +79,12 @@ fn sentences_are_no_introductions() {
         "Sent from my desk, this should be readable.\nBye",
         "Date: Monday\nTime: 7:00\nPlace: here\n\nPlease come.",
         "From: Berlin\nIs that right?",
+        "Sent from Berlin to Munich\n\nthe parcel is lost.",
+        "Le 3 mai 2026 à 10:00 le serveur a écrit dans le journal :\n\nERROR 1\n\nQue faire ?",
         "It fails - see below -\n-- verbose does not help\nmore and\nmore",
         "a\n---\nb",
+        "Two questions.\n--\nDoes it work on Linux, and where is it kept there?\n--\nAnd what does it cost?",
+        "From: Berlin\nTo: Hamburg\nDate: 3 May 2026\nPlease book this.",
         "List:\n- one\n- two\n-- three\n-- four",
     ];
     for body in cases {
@@ -119,7 +123,11 @@ fn where_the_answer_stands() {
     let cases = [
         // below, with and without introduction
         ("On 2 Feb 2026, at 10:00, Desk wrote:\n\n> Done?\n\nYes.", "Yes."),
-        ("> Done?\n\nYes.", "Yes."),
+        ("> Done?\n\nYes.", "> Done?\n\nYes."),
+        (
+            "Hi Bea,\nOn 2 Feb 2026, at 10:00, Desk wrote:\n> Done?\n\nYes, it was\ndone on\nMonday by\nme.",
+            "Hi Bea,\n\nYes, it was\ndone on\nMonday by\nme.",
+        ),
         // in between: the questions stay
         ("> Done?\n\nYes.\n\n> Paid?\n\nNo.", "> Done?\n\nYes.\n\n> Paid?\n\nNo."),
         (
@@ -131,6 +139,12 @@ fn where_the_answer_stands() {
             "Yes.\n\nOn 2 Feb 2026, at 10:00, Desk wrote:\n\n> Done?\n\nRegards, Ann",
             "Yes.\n\n\n\nRegards, Ann",
         ),
+        // wrapped on the way
+        (
+            "Yes.\n\nOn 2 Feb 2026, at 10:00, Desk wrote:\n> A long line that the program of the writer broke in two because\nit was too long\n> End",
+            "Yes.",
+        ),
+        ("Yes--- On Mon, Feb 2, 2026 at 10:00, Desk wrote:\n> Done?", "Yes"),
         // nothing of one's own
         ("> Done?", "> Done?"),
         ("On 2 Feb 2026, at 10:00, Desk wrote:\n> Done?", "On 2 Feb 2026, at 10:00, Desk wrote:\n> Done?"),
@@ -145,6 +159,10 @@ fn signatures() {
     let cases = [
         ("Yes.\n\n-- \nAnn\nExample Ltd", "Yes."),
         ("Yes.\n\n--\nAnn", "Yes."),
+        (
+            "Yes.\n\n-- \nAnn asks: is a signature of more than sixty characters in its first line one?",
+            "Yes.",
+        ),
         ("Yes.\n\nSent from my iPhone", "Yes."),
         ("Yes.\n\nVon meinem iPhone gesendet", "Yes."),
         ("Yes.\n\nEnvoyé de mon iPhone", "Yes."),
@@ -187,5 +205,7 @@ fn html_quotes_of_the_mail_programs() {
     for html in cases {
         assert_eq!(visible(&mail("html", "Re: x", html)), "Yes.", "{html}");
     }
-    assert_eq!(visible(&mail("html", "Re: x", "<p>See:</p><blockquote>mine</blockquote>")), "See:\n\nmine");
+    let indented =
+        "<p>See:</p><blockquote style=\"margin:0 0 0 40px;border:none;padding:0px\">mine</blockquote>";
+    assert_eq!(visible(&mail("html", "Re: x", indented)), "See:\n\nmine");
 }

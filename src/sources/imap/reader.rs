@@ -11,6 +11,7 @@ use super::connection::{ANSWER, Connection, ImapError, ImapSettings, Opened};
 use super::fetch::{self, Haul, Suspects};
 use crate::clock::Clock;
 use crate::config::{After, Start};
+use crate::crash;
 use crate::ingest;
 use crate::sources::lock::ReaderLock;
 
@@ -281,7 +282,10 @@ async fn act_on_committed(
     let uids = ingest::unacted(&reader.db, &reader.mailbox, uidvalidity).await?;
     for uids in uids.chunks(after::MOST_MAILS) {
         match after::act(connection, &reader.after, &reader.settings.folder, uids).await {
-            Ok(()) => ingest::acted(&reader.db, &reader.mailbox, uidvalidity, uids).await?,
+            Ok(()) => {
+                crash::point("after.acted");
+                ingest::acted(&reader.db, &reader.mailbox, uidvalidity, uids).await?;
+            }
             Err(ImapError::Refused(said)) => {
                 let mailbox = reader.mailbox.as_str();
                 let trouble = format!("mails are read, but the action after that (`after`) fails: {said}");

@@ -6,22 +6,29 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, bail};
 use chrono::DateTime;
-use rustls::pki_types::CertificateDer;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::pki_types::pem::PemObject;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-/// Trust in Mozilla's authorities, in those of this machine, and in those of `ca_file`.
+/// Trust in Mozilla's authorities, in those of this machine, and in what `ca_file` holds.
 pub(super) async fn client(ca_file: Option<PathBuf>) -> anyhow::Result<Arc<ClientConfig>> {
     // It reads files, some of them long.
     tokio::task::spawn_blocking(move || {
         let mut roots = known_authorities().clone();
-        if let Some(file) = &ca_file {
-            add_authorities(&mut roots, file)?;
-        }
+        let pinned = match &ca_file {
+            Some(file) => add_authorities(&mut roots, file)?,
+            None => Vec::new(),
+        };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let usual =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?;
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier { usual, pinned }))
             .with_no_client_auth();
         Ok(Arc::new(config))
     })
@@ -37,7 +44,7 @@ fn known_authorities() -> &'static RootCertStore {
     })
 }
 
-fn add_authorities(roots: &mut RootCertStore, file: &Path) -> anyhow::Result<()> {
+fn add_authorities(roots: &mut RootCertStore, file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let shown = file.display();
     let certificates: Vec<CertificateDer<'static>> =
         CertificateDer::pem_file_iter(file).and_then(Iterator::collect).with_context(|| {
@@ -46,12 +53,64 @@ fn add_authorities(roots: &mut RootCertStore, file: &Path) -> anyhow::Result<()>
     if certificates.is_empty() {
         bail!("imap.ca_file {shown} holds no certificate: it must be PEM, with BEGIN CERTIFICATE lines");
     }
-    for certificate in certificates {
-        roots
-            .add(certificate)
-            .with_context(|| format!("imap.ca_file {shown} holds a certificate that is none"))?;
+    for certificate in &certificates {
+        let added = roots.add(certificate.clone());
+        added.with_context(|| format!("imap.ca_file {shown} holds a certificate that is none"))?;
     }
-    Ok(())
+    Ok(certificates)
+}
+
+/// The usual checks, and one exception: a server may show the very certificate that is in `ca_file`.
+///
+/// Many mail servers have a certificate that they signed themselves and that calls itself an authority (`openssl req
+/// -x509` makes them so). The usual checks refuse such a one even where it is trusted.
+#[derive(Debug)]
+struct Verifier {
+    usual: Arc<WebPkiServerVerifier>,
+    pinned: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.usual.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
+                if self.pinned.contains(certificate) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.usual.supported_verify_schemes()
+    }
 }
 
 /// What went wrong in a handshake with `server` (host and port), and what helps.
@@ -94,10 +153,9 @@ fn explain_certificate(server: &str, fault: &CertificateError) -> String {
         CertificateError::UnknownIssuer => format!(
             "{whose} is signed by nobody this machine trusts: set imap.ca_file to the certificate of its authority (PEM)"
         ),
-        other if format!("{other:?}").contains("CaUsedAsEndEntity") => format!(
-            "{whose} is an authority's own: give the server one that is signed by it, and set imap.ca_file to the \
-             authority's"
-        ),
+        other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            format!("{whose} is self-signed: set imap.ca_file to a copy of it (PEM)")
+        }
         other => format!("{whose} is not accepted: {other}"),
     }
 }

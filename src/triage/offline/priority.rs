@@ -80,7 +80,7 @@ const RULES: &[(Sign, &[&str])] = &[
              vazamento de dados; violação de dados; incidente de segurança; falha de segurança; hackeado; hackeada; \
              invadido; acesso não autorizado; nada funciona; ninguém consegue trabalhar; interrupção do serviço; \
              ciberataque; emergência",
-            "storing; ligt eruit; ligt plat; gegevensverlies; dataverlies; data kwijt; datalek; gehackt; \
+            "grote storing; landelijke storing; ligt eruit; ligt plat; gegevensverlies; dataverlies; data kwijt; datalek; gehackt; \
              beveiligingsincident; ongeautoriseerde toegang; niets werkt; niemand kan werken; noodgeval; \
              buiten werking; cyberaanval",
         ],
@@ -117,10 +117,10 @@ const RULES: &[(Sign, &[&str])] = &[
         Sign::Hurry,
         &[
             "urgent; urgently; urgency; asap; a s a p; as soon as possible; immediately; immediate attention; \
-             immediate action; immediate help; immediate assistance; immediate support; right away; right now; \
-             at once; without delay; time sensitive; time critical; top priority; highest priority; high priority; \
+             immediate action; immediate help; immediate assistance; immediate support; right away; \
+             without delay; time sensitive; time critical; top priority; highest priority; high priority; \
              deadline; deadlines; by tomorrow; by today; by tonight; by end of day; by eod; by the end of the day; \
-             due today; due tomorrow; within the hour; prompt attention; promptly; expedite",
+             due today; due tomorrow; within the hour; prompt attention",
             "dringend*; eilig*; eilt; sofort; sofortig*; umgehend; unverzüglich; schnellstmöglich; \
              so schnell wie möglich; so bald wie möglich; baldmöglichst; asap; höchste priorität; hohe priorität; \
              hohen priorität; frist; deadline; bis heute; bis morgen; spätestens morgen; spätestens heute; dringlich*",
@@ -178,7 +178,7 @@ const RULES: &[(Sign, &[&str])] = &[
             "não funciona; não funcionam; parou de funcionar; erro; erros; falha; falhas; indisponível; inacessível; \
              interrupção; interrupções; não consegue; não conseguem",
             "werkt niet; werken niet; doet het niet; kapot; fout; fouten; mislukt; niet bereikbaar; onbereikbaar; \
-             niet beschikbaar; storing; kan niet; kunnen niet",
+             niet beschikbaar; kan niet; kunnen niet",
         ],
     ),
 ];

@@ -10,6 +10,8 @@ use super::stopwords::STOP_WORDS;
 
 /// Shorter texts are guessed wrongly too often: "printer broken" is Esperanto to whatlang.
 const MIN_CHARS_FOR_LANGUAGE: usize = 40;
+/// And more than this only takes time.
+const MAX_CHARS_FOR_LANGUAGE: usize = 2_000;
 
 /// ISO 639-3 of whatlang to ISO 639-1 of the world.
 const CODES: &[(Lang, &str)] = &[
@@ -92,7 +94,9 @@ static STOPS: LazyLock<BTreeMap<&str, BTreeSet<&str>>> = LazyLock::new(|| {
 /// The language of a text as ISO 639-1, where it can be told reliably.
 pub(super) fn language(text: &str) -> Option<&'static str> {
     text.chars().nth(MIN_CHARS_FOR_LANGUAGE - 1)?;
-    let found = detect(text).filter(whatlang::Info::is_reliable)?;
+    let end = text.char_indices().nth(MAX_CHARS_FOR_LANGUAGE).map(|(end, _)| end);
+    let found =
+        detect(end.and_then(|end| text.get(..end)).unwrap_or(text)).filter(whatlang::Info::is_reliable)?;
     CODES.iter().find(|(lang, _)| *lang == found.lang()).map(|(_, code)| *code)
 }
 
@@ -117,12 +121,19 @@ pub(super) fn is_stop_word(language: &str, word: &str) -> bool {
     STOPS.get(language).is_some_and(|words| words.contains(word))
 }
 
+/// Whether a word is a stop word anywhere.
+pub(super) fn is_any_stop_word(word: &str) -> bool {
+    STOPS.values().any(|words| words.contains(word))
+}
+
 /// A word of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Word {
     pub(super) lower: String,
     /// Two to five capitals amid smaller letters, as in "IT" or "VPN": then it is no stop word.
     pub(super) acronym: bool,
+    /// What it is put together from, lower case: `wp_query`, `DocumentRoot`, `qt4`. Empty for plain words.
+    pub(super) parts: Vec<String>,
     /// Whether a sentence or line ends before it.
     pub(super) begins: bool,
 }
@@ -138,7 +149,9 @@ pub(super) fn words(text: &str) -> Vec<Word> {
         let c = if c == '\u{2019}' { '\'' } else { c };
         let inside = c.is_alphanumeric()
             || c == '_'
-            || (!current.is_empty() && (c == '+' || c == '#'))
+            || (!current.is_empty()
+                && (c == '+' || c == '#')
+                && !chars.peek().is_some_and(|c| c.is_alphanumeric()))
             || (!current.is_empty() && c == '\'' && is_clitic(chars.clone()));
         if inside {
             current.push(c);
@@ -164,9 +177,31 @@ fn finish(current: &mut String, begins: &mut bool, shouted: bool, words: &mut Ve
     }
     let word = std::mem::take(current);
     let count = word.chars().count();
+    let parts = parts(&word);
     let acronym = !shouted && (2..=5).contains(&count) && word.chars().all(char::is_uppercase);
-    words.push(Word { lower: word.to_lowercase(), acronym, begins: *begins });
+    words.push(Word { lower: word.to_lowercase(), parts, acronym, begins: *begins });
     *begins = false;
+}
+
+/// Splits at underscores, before an inner capital, and between letters and digits; digits alone are no part.
+fn parts(word: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut before: Option<char> = None;
+    for c in word.chars() {
+        let seam = before.is_some_and(|before| {
+            (before.is_lowercase() && c.is_uppercase()) || (before.is_alphabetic() != c.is_alphabetic())
+        });
+        if seam {
+            parts.push(String::new());
+        }
+        if let (Some(part), true) = (parts.last_mut(), c.is_alphabetic()) {
+            part.extend(c.to_lowercase());
+        }
+        before = Some(c);
+    }
+    let lower = word.to_lowercase();
+    parts.retain(|part| part.chars().count() > 1 && *part != lower);
+    parts
 }
 
 /// Text mostly in capitals, in which capitals mark nothing.
@@ -218,4 +253,58 @@ fn algorithm(language: &str) -> Option<Algorithm> {
         "tr" => Algorithm::Turkish,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lower(text: &str) -> Vec<String> {
+        words(text).into_iter().map(|word| word.lower).collect()
+    }
+
+    #[test]
+    fn words_of_all_kinds() {
+        let cases: [(&str, &[&str]); 7] = [
+            ("C++ and C#, svn+ssh", &["c++", "and", "c#", "svn", "ssh"]),
+            ("I can't; l\u{2019}accès d'urgence", &["i", "can't", "l", "accès", "d", "urgence"]),
+            ("dell'azienda o'clock", &["dell", "azienda", "o", "clock"]),
+            ("ÄRGER mit Straße", &["ärger", "mit", "straße"]),
+            ("wp_query top-up e.g. 3.5", &["wp_query", "top", "up", "e", "g", "3", "5"]),
+            ("", &[]),
+            ("'+#'", &[]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(lower(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_acronyms_and_beginnings() {
+        let parts = |text: &str| words(text).first().map(|word| word.parts.clone()).unwrap_or_default();
+        assert_eq!(parts("wp_query"), ["wp", "query"]);
+        assert_eq!(parts("DocumentRoot2"), ["document", "root"]);
+        assert_eq!(parts("qt4"), ["qt"]);
+        assert_eq!(parts("plain"), [""; 0]);
+        let acronyms = |text: &str| words(text).iter().filter(|word| word.acronym).count();
+        assert_eq!(acronyms("the IT and its VPN"), 2);
+        assert_eq!(acronyms("HELP IT IS BROKEN"), 0, "shouting marks nothing");
+        let begins: Vec<bool> = words("One two. Three v1.2\nfour").iter().map(|word| word.begins).collect();
+        assert_eq!(begins, [true, false, true, false, false, true]);
+    }
+
+    #[test]
+    fn a_language_is_told_only_when_it_can_be() {
+        assert_eq!(language("printer broken"), None);
+        assert_eq!(
+            language("Der Drucker im zweiten Stock druckt seit gestern nicht mehr richtig"),
+            Some("de")
+        );
+        assert_eq!(
+            language("Bonjour, nous ne pouvons plus ouvrir nos factures depuis la mise à jour"),
+            Some("fr")
+        );
+        assert_eq!(likely_language(&words("meine Rechnung ist falsch")), Some("de"));
+        assert_eq!(likely_language(&words("xyz 123")), None);
+    }
 }
