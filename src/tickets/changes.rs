@@ -88,7 +88,7 @@ pub async fn record_triage(
         "fallback_reason": record.fallback_reason,
     });
     super::sql::insert_event(tx, ticket.0, "triaged", None, Channel::Web, &data, now).await?;
-    if locked.status.is_active() && !locked.assigned_automatically && !locked.assignee_set {
+    if locked.status.is_active() && locked.outcome != Some(Outcome::Matched) && !locked.assignee_set {
         queue::enqueue(tx, &queue::ASSIGN, ticket.0, now).await?;
     }
     Ok(())
@@ -121,6 +121,12 @@ impl Outcome {
             Self::Unassigned => "unassigned",
             Self::Manual => "manual",
         }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Matched, Self::Fallback, Self::Unassigned, Self::Manual]
+            .into_iter()
+            .find(|o| o.as_str() == text)
     }
 }
 
@@ -158,7 +164,7 @@ pub async fn wants_assignment(tx: &mut Tx, ticket: &Locked) -> sqlx::Result<bool
         return Ok(false);
     }
     let held = ticket.assignee_active
-        && (ticket.assigned_automatically || sql::has_staff_message(tx, ticket.id.0).await?);
+        && (ticket.outcome == Some(Outcome::Matched) || sql::has_staff_message(tx, ticket.id.0).await?);
     Ok(!held)
 }
 
