@@ -9,6 +9,7 @@ use secrecy::ExposeSecret;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -43,8 +44,11 @@ impl Storage {
     /// Connects to the configured database, or starts the private one. Does not migrate.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         if let Some(url) = config.database.url()? {
-            let options: PgConnectOptions =
-                url.expose_secret().parse().context("database.url is not a PostgreSQL URL")?;
+            let url = url.expose_secret();
+            let not_one = "database.url is not a PostgreSQL URL, such as postgres://user@host/name";
+            // sqlx takes any scheme, and would look for a PostgreSQL behind it.
+            anyhow::ensure!(["postgres://", "postgresql://"].iter().any(|s| url.starts_with(s)), not_one);
+            let options: PgConnectOptions = url.parse().context(not_one)?;
             return Ok(Self { db: database::connect(options, POOL).await?, _private: None });
         }
         let folder = config.data_dir.join("postgres");
@@ -202,12 +206,13 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+    /// `key` is what people set to choose another port for the API.
+    pub async fn open(config: &Config, key: &str) -> anyhow::Result<Self> {
         let metrics = match config.telemetry.metrics_listen {
             Some(address) => Some(listen("telemetry.metrics_listen", address).await?),
             None => None,
         };
-        Ok(Self { http: Some(listen("http.listen", config.http.listen).await?), metrics })
+        Ok(Self { http: Some(listen(key, config.http.listen).await?), metrics })
     }
 
     /// Where the API can be reached: the port is the system's choice where 0 is configured.
@@ -293,18 +298,25 @@ pub fn install_metrics() -> Option<PrometheusHandle> {
     Some(handle)
 }
 
-/// Waits for SIGTERM or SIGINT, and takes note of them from the call on, not only from the first poll.
-pub fn stop_signal() -> impl Future<Output = ()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    async move {
-        if let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        } else {
-            tracing::error!("cannot listen for signals");
+/// SIGTERM and SIGINT, heard from the moment this is made: one that comes while we start is not lost, and does not end
+/// us half-way.
+#[derive(Debug)]
+pub struct StopSignal {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignal {
+    pub fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one of them.
+    pub async fn heard(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }

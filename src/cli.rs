@@ -8,10 +8,11 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::app::{self, App, Listeners, Storage};
+use crate::app::{self, App, Listeners, StopSignal, Storage};
 use crate::clock::Clock;
 use crate::config::{Config, LogFormat, Telemetry};
 use crate::ids::{DeliveryId, JobId};
@@ -24,6 +25,7 @@ mod doctor;
 /// Support tickets from mail, triaged, assigned and answered in-thread.
 #[derive(Parser)]
 #[command(name = "ticketd", version, arg_required_else_help = true)]
+#[command(after_help = "Example (needs nothing but PostgreSQL's programs): ticketd demo")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -78,22 +80,28 @@ enum Command {
         mail: Option<PathBuf>,
     },
     /// Show how a mail is read
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: ticketd mail parse mail.eml")]
     Mail(MailCommand),
     /// Try the triage engines
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example: ticketd triage predict --catalogue labels.json < tickets.jsonl"
+    )]
     Triage(TriageCommand),
     /// Manage admins
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example: ticketd admin create --config ticketd.toml --email ada@example.org"
+    )]
     Admin(AdminCommand),
     /// Move the skill catalogue in and out, as TOML
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: ticketd skills export --config ticketd.toml > skills.toml")]
     Skills(SkillsCommand),
     /// See and repair durable jobs
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: ticketd jobs list --config ticketd.toml --failed")]
     Jobs(JobsCommand),
     /// See the fate of every mail
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: ticketd ledger list --config ticketd.toml")]
     Ledger(LedgerCommand),
 }
 
@@ -111,8 +119,8 @@ enum MailCommand {
     /// Which of these mails belong together; reads paths from standard input to its end
     #[command(after_help = "Example: ls *.eml | ticketd mail thread -")]
     Thread {
-        #[arg(value_name = "-")]
-        from: PathBuf,
+        #[arg(value_name = "-", value_parser = ["-"])]
+        from: String,
     },
 }
 
@@ -187,13 +195,16 @@ enum LedgerCommand {
     List {
         #[command(flatten)]
         file: ConfigFile,
-        /// ticketed, appended, suppressed, quarantined, duplicate or waiting
-        #[arg(long)]
+        /// Only the mails of this fate; `waiting` have none yet
+        #[arg(long, value_parser = FATES)]
         fate: Option<String>,
-        #[arg(long, default_value_t = 100)]
+        /// This many at most
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..))]
         limit: i64,
     },
 }
+
+const FATES: [&str; 6] = ["ticketed", "appended", "suppressed", "quarantined", "duplicate", "waiting"];
 
 /// `EX_TEMPFAIL` of sysexits.h: the MTA keeps the mail and tries again.
 const TRY_AGAIN: u8 = 75;
@@ -217,8 +228,21 @@ pub fn main() -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "the one place that tells the terminal why a command failed")]
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("ticketd: {}", format!("{error:#}").replace('\n', " "));
+    eprintln!("ticketd: {}", one_line(error));
     ExitCode::from(code)
+}
+
+/// An error and its causes in one line. Some crates' errors repeat their cause; people read it once.
+pub(crate) fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let said = cause.to_string().replace('\n', " ");
+        if !line.ends_with(&said) {
+            line.push_str(if line.is_empty() { "" } else { ": " });
+            line.push_str(&said);
+        }
+    }
+    line
 }
 
 /// A line for the caller's standard output; a reader that has gone away is no error of ours.
@@ -273,25 +297,26 @@ pub(crate) fn start_logging(telemetry: &Telemetry) -> anyhow::Result<()> {
 async fn serve(path: &Path) -> anyhow::Result<()> {
     let config = Arc::new(Config::load(path)?);
     start_logging(&config.telemetry)?;
+    let mut stop_signal = StopSignal::listen()?;
+    let reload = signal(SignalKind::hangup()).context("cannot listen for signals")?;
     for key in config.without_effect() {
         tracing::warn!(key, "{key} is configured, but this version does nothing with it yet");
     }
     if config.mailbox.is_empty() {
         tracing::warn!("no [[mailbox]] is configured: no mail comes in, and none can leave");
     }
-    let listeners = Listeners::open(&config).await?;
+    let listeners = Listeners::open(&config, "http.listen").await?;
     let storage = Storage::open(&config).await?;
     database::migrate(&storage.db).await?;
     let app =
         App::build(Arc::clone(&config), storage.db.clone(), Clock::system(), app::install_metrics()).await?;
-    let stop_asked = app::stop_signal();
     let listen = listeners.address().map(|address| address.to_string());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), listen, "ticketd is up");
     let stop = CancellationToken::new();
     tokio::join!(app.run(listeners, stop.clone()), async {
         tokio::select! {
-            () = stop_asked => {}
-            () = answer_reloads(path) => {}
+            () = stop_signal.heard() => {}
+            () = answer_reloads(path, reload) => {}
         }
         stop.cancel();
     });
@@ -301,10 +326,7 @@ async fn serve(path: &Path) -> anyhow::Result<()> {
 }
 
 /// SIGHUP: the file is read again and checked, so that a mistake shows before a restart. Never ends.
-async fn answer_reloads(path: &Path) {
-    let Ok(mut reload) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else {
-        return std::future::pending().await;
-    };
+async fn answer_reloads(path: &Path, mut reload: Signal) {
     while reload.recv().await.is_some() {
         match Config::load(path) {
             Ok(_) => {
@@ -378,10 +400,7 @@ fn read_mail(command: MailCommand) -> anyhow::Result<()> {
             let raw = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
             say(&serde_json::to_string(&reading::read(&raw, &own_address))?)
         }
-        MailCommand::Thread { from } => {
-            if from != Path::new("-") {
-                bail!("give `-` and the paths on standard input, one a line");
-            }
+        MailCommand::Thread { from: _ } => {
             let mut mails = Vec::new();
             for line in std::io::stdin().lines() {
                 let line = line?;
@@ -478,10 +497,6 @@ async fn jobs(command: JobsCommand) -> anyhow::Result<()> {
 }
 
 async fn ledger(path: &Path, fate: Option<&str>, limit: i64) -> anyhow::Result<()> {
-    const FATES: [&str; 6] = ["ticketed", "appended", "suppressed", "quarantined", "duplicate", "waiting"];
-    if let Some(unknown) = fate.filter(|f| !FATES.contains(f)) {
-        bail!("`{unknown}` is no fate: {}", FATES.join(", "));
-    }
     let (_, storage) = storage(path).await?;
     for entry in ingest::ledger(&storage.db, fate, limit).await? {
         say(&serde_json::to_string(&entry)?)?;

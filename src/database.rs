@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgPool, Row};
+use sqlx::{ConnectOptions, Connection, PgPool, Row};
 
 mod private;
 pub use private::{Keep, PrivatePostgres};
@@ -19,13 +19,16 @@ pub async fn connect(options: PgConnectOptions, size: u32) -> anyhow::Result<PgP
         ("idle_in_transaction_session_timeout", "60s"),
         ("lock_timeout", "20s"),
     ]);
-    PgPoolOptions::new()
-        .max_connections(size)
-        .acquire_timeout(Duration::from_secs(10))
-        .connect_with(options)
-        .await
-        .context("cannot connect to PostgreSQL: check database.url and that the server runs")
+    // Not by the pool: it tries again and again, and then says that it ran out of time instead of what was wrong.
+    let first = tokio::time::timeout(PATIENCE, options.connect()).await;
+    let wrong = "cannot connect to PostgreSQL: check database.url and that the server runs";
+    let first = first.with_context(|| format!("{wrong}: no answer within {PATIENCE:?}"))?.context(wrong)?;
+    first.close().await.context(wrong)?;
+    Ok(PgPoolOptions::new().max_connections(size).acquire_timeout(PATIENCE).connect_lazy_with(options))
 }
+
+/// How long to wait for a connection.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Applies the migrations that are missing. Several processes may do so at once: they take turns.
 pub async fn migrate(db: &PgPool) -> anyhow::Result<()> {

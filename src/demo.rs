@@ -12,7 +12,7 @@ use serde::Deserialize;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{self, App, Listeners, Storage};
+use crate::app::{self, App, Listeners, StopSignal, Storage};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::database::{self, Keep, PrivatePostgres};
@@ -114,7 +114,8 @@ pub async fn run(once: bool, data_dir: Option<PathBuf>, listen: SocketAddr) -> a
     cli::start_logging(&config.telemetry)?;
     let screen = Screen::new(!once);
     // The port first: whoever runs another demo already should not wait for a database to be told.
-    let listeners = if once { Listeners::default() } else { Listeners::open(&config).await? };
+    let listeners = if once { Listeners::default() } else { Listeners::open(&config, "--listen").await? };
+    let mut stop_signal = StopSignal::listen()?;
     let folder = Folder::make(data_dir)?;
     let config = Arc::new(with_outbox(config, &folder.path));
     screen.say("Starting a PostgreSQL of our own …")?;
@@ -130,17 +131,21 @@ pub async fn run(once: bool, data_dir: Option<PathBuf>, listen: SocketAddr) -> a
     let app = App::build(Arc::clone(&config), storage.db.clone(), clock, metrics).await?;
     let stop = CancellationToken::new();
     let show = async {
-        let result = take_in_all(&app, &screen, &folder.path).await;
-        match &result {
-            Ok(figures) if once => cli::say(&figures.json())?,
-            Ok(figures) => {
-                screen.look_around(figures, listen, &folder.path, &password, folder.keep)?;
-                app::stop_signal().await;
+        let result = tokio::select! {
+            result = take_in_all(&app, &screen, &folder.path) => result.map(Some),
+            () = stop_signal.heard() => Ok(None),
+        };
+        let told = match &result {
+            Ok(Some(figures)) if once => cli::say(&figures.json()),
+            Ok(Some(figures)) => {
+                let told = screen.look_around(figures, listen, &folder.path, &password, folder.keep);
+                stop_signal.heard().await;
+                told
             }
-            Err(_) => {}
-        }
+            Ok(None) | Err(_) => Ok(()),
+        };
         stop.cancel();
-        result.map(|_| ())
+        result.and(told)
     };
     let ((), result) = tokio::join!(app.run(listeners, stop.clone()), show);
     storage.close().await;

@@ -6,16 +6,21 @@
 
 mod harness;
 
+mod api;
 mod architecture;
-mod gemini_client;
-
+mod assignment;
+mod commands;
 mod crash_points;
+mod daemon;
 mod day_of_one_email;
 mod email_threads;
+mod gemini_client;
 mod hostile_mail;
-mod machines;
 mod kill;
+mod machines;
 mod outages;
 mod queue_promises;
+mod replies;
 mod staff_answers;
 mod taken_in_once;
+mod triage;

@@ -246,7 +246,7 @@ impl Assign {
             Err(error @ tickets::TicketError::Unknown(_)) => return Err(JobError::Fail(error.into())),
             locked => locked.map_err(|e| JobError::Retry(e.into()))?,
         };
-        if !changes::wants_assignment(&locked) {
+        if !changes::wants_assignment(&mut tx, &locked).await? {
             return job.done(tx).await;
         }
         let required = changes::required_skills(&mut tx, ticket).await?;

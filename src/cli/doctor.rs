@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::say;
+use anyhow::Context;
+
+use super::{one_line, say};
 use crate::app::Storage;
 use crate::config::{Config, Mailbox};
 use crate::deliver::mailer::Mailer;
@@ -21,7 +23,7 @@ impl Report {
             Ok(said) => say(&format!("ok    {what}: {said}")),
             Err(error) => {
                 self.failed = true;
-                say(&format!("FAIL  {what}: {}", format!("{error:#}").replace('\n', " ")))
+                say(&format!("FAIL  {what}: {}", one_line(&error)))
             }
         }
     }
@@ -71,10 +73,36 @@ fn secrets(config: &Config, report: &mut Report) -> anyhow::Result<()> {
             report.line(&what, smtp.login(&mailbox.name).map(|_| readable()))?;
         }
     }
+    for (mailbox, way, file) in authorities(config) {
+        let what = format!("mailbox {mailbox} {way} authority");
+        let read = std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read {way}.ca_file {}", file.display()))
+            .and_then(|text| {
+                anyhow::ensure!(
+                    text.contains("BEGIN CERTIFICATE"),
+                    "{way}.ca_file {} holds no certificate: it must be PEM",
+                    file.display()
+                );
+                Ok(readable())
+            });
+        report.line(&what, read)?;
+    }
     if let Some(gemini) = &config.gemini {
         report.line("gemini key", gemini.key().map(|_| readable()))?;
     }
     Ok(())
+}
+
+/// Every `ca_file`, with the mailbox and the way it is for.
+fn authorities(config: &Config) -> Vec<(&str, &'static str, &Path)> {
+    let mut files = Vec::new();
+    for mailbox in &config.mailbox {
+        let imap = mailbox.imap.as_ref().and_then(|i| i.ca_file.as_deref());
+        let smtp = mailbox.smtp.as_ref().and_then(|s| s.ca_file.as_deref());
+        files.extend(imap.map(|file| (mailbox.name.as_str(), "imap", file)));
+        files.extend(smtp.map(|file| (mailbox.name.as_str(), "smtp", file)));
+    }
+    files
 }
 
 async fn check_database(config: &Config) -> anyhow::Result<String> {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::anyhow;
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use toml::{Table, Value};
 
 const PREFIX: &str = "TICKETD_";
@@ -34,11 +35,7 @@ pub(super) fn parse<T: DeserializeOwned>(
     text: &str,
     environment: BTreeMap<String, String>,
 ) -> anyhow::Result<T> {
-    let mut table: Table = text.parse().map_err(|e: toml::de::Error| {
-        let line =
-            e.span().map_or(0, |span| text.bytes().take(span.start).filter(|b| *b == b'\n').count()) + 1;
-        anyhow!("line {line}: {}", e.message().replace('\n', ", "))
-    })?;
+    let mut table: Table = text.parse().map_err(|error| toml_fault(text, &error))?;
     let mut from_environment = Vec::new();
     for (name, value) in environment {
         let path: Vec<String> = name.trim_start_matches(PREFIX).split("__").map(str::to_lowercase).collect();
@@ -59,6 +56,52 @@ pub(super) fn parse<T: DeserializeOwned>(
         }
     }
     Err(anyhow!("the environment's {PREFIX} variables cannot be read"))
+}
+
+/// One line on what is wrong with a TOML document, and where.
+pub fn toml_fault(text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let before = |end: usize| text.bytes().take(end).filter(|b| *b == b'\n').count();
+    let line = error.span().map_or(0, |span| before(span.start)) + 1;
+    anyhow!("line {line}: {}", error.message().replace('\n', ", "))
+}
+
+/// Beyond it a judgement would outlive its job's lease, and the ticket would wait for nothing.
+pub const LONGEST_GEMINI_TIMEOUT: Duration = Duration::from_secs(90);
+
+pub(super) fn gemini_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let timeout = duration(deserializer)?;
+    if timeout.is_zero() || timeout > LONGEST_GEMINI_TIMEOUT {
+        return Err(serde::de::Error::custom(format!(
+            "{timeout:?} is not between a moment and {LONGEST_GEMINI_TIMEOUT:?}, the longest a judgement may take"
+        )));
+    }
+    Ok(timeout)
+}
+
+/// Seconds as a number, or text such as "20s", "2m".
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Seconds(u64),
+        Text(String),
+    }
+    let text = match Written::deserialize(deserializer)? {
+        Written::Seconds(seconds) => return Ok(Duration::from_secs(seconds)),
+        Written::Text(text) => text,
+    };
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: Option<u64> = digits.trim().parse().ok();
+    let unit = match text.strip_prefix(digits).map(str::trim) {
+        Some("ms") => Some(1),
+        Some("s" | "") => Some(1_000),
+        Some("m" | "min") => Some(60_000),
+        _ => None,
+    };
+    match number.zip(unit) {
+        Some((number, unit)) => Ok(Duration::from_millis(number.saturating_mul(unit))),
+        None => Err(serde::de::Error::custom(format!("`{text}` is not a time such as \"20s\""))),
+    }
 }
 
 /// Sets a value by path; a mailbox is addressed by its name.

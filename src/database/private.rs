@@ -53,7 +53,8 @@ impl PrivatePostgres {
             );
         }
         let binaries = match binaries {
-            Some(given) => given.to_owned(),
+            Some(given) if is_server(given) => given.to_owned(),
+            Some(given) => bail!("no PostgreSQL server binaries in {}: {INSTALL}", given.display()),
             None => find_binaries()?,
         };
         let owner = unprivileged_owner()?;
@@ -70,14 +71,25 @@ impl PrivatePostgres {
         self.folder.join("data")
     }
 
+    /// Whole or not at all: initdb writes `PG_VERSION` first, so a folder that it was killed in would look made.
     fn initialise(&self, binaries: &Path, owner: Option<(u32, u32)>) -> anyhow::Result<()> {
+        let unfinished = self.folder.join("data.new");
+        if unfinished.exists() {
+            std::fs::remove_dir_all(&unfinished)
+                .with_context(|| format!("cannot clear {}", unfinished.display()))?;
+        }
+        if std::fs::read_dir(self.data()).is_ok_and(|mut entries| entries.next().is_some()) {
+            bail!("{} holds something else than a PostgreSQL: choose another folder", self.data().display());
+        }
         let mut initdb = command(&binaries.join("initdb"), owner);
-        initdb.arg("-D").arg(self.data());
+        initdb.arg("-D").arg(&unfinished);
         initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]);
         if !self.durable {
             initdb.arg("--no-sync");
         }
-        let output = initdb.output().context("cannot run initdb")?;
+        initdb.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let running = spawn_tied_to_this_process(initdb).context("cannot run initdb")?;
+        let output = running.wait_with_output().context("cannot wait for initdb")?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             let last = said.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no message");
@@ -91,7 +103,8 @@ impl PrivatePostgres {
                 }
             );
         }
-        Ok(())
+        std::fs::rename(&unfinished, self.data())
+            .with_context(|| format!("cannot put a new database at {}", self.data().display()))
     }
 
     /// Starts the server and waits until it answers. A predecessor that is still shutting down is waited for.
@@ -233,9 +246,14 @@ fn is_alive(pid: i32) -> bool {
     nix::sys::signal::kill(Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
 }
 
+const INSTALL: &str = "install them (Debian: `apt-get install postgresql`) or set database.url";
+
+fn is_server(folder: &Path) -> bool {
+    folder.join("initdb").is_file() && folder.join("postgres").is_file()
+}
+
 /// The newest of the distribution's servers, else the PATH's.
 fn find_binaries() -> anyhow::Result<PathBuf> {
-    let is_server = |folder: &PathBuf| folder.join("initdb").is_file() && folder.join("postgres").is_file();
     let mut found: Vec<(u32, PathBuf)> = Vec::new();
     for parent in ["/usr/lib/postgresql", "/usr/local/lib/postgresql", "/opt/homebrew/opt"] {
         for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
@@ -252,9 +270,7 @@ fn find_binaries() -> anyhow::Result<PathBuf> {
     found.sort();
     match found.pop() {
         Some((_, folder)) => Ok(folder),
-        None => bail!(
-            "no PostgreSQL server binaries found (initdb, postgres): install them (Debian: `apt-get install postgresql`) or set database.url"
-        ),
+        None => bail!("no PostgreSQL server binaries found (initdb, postgres): {INSTALL}"),
     }
 }
 

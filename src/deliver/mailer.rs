@@ -22,6 +22,22 @@ type Transport = AsyncSmtpTransport<Tokio1Executor>;
 #[derive(Debug)]
 pub struct Mailer {
     ways: BTreeMap<String, Way>,
+    limits: Limits,
+}
+
+/// How long a mail server may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// To accept a connection, and to answer any one command.
+    pub connect: Duration,
+    /// For a whole conversation. lettre's own limit covers connecting only (lettre #1027).
+    pub conversation: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(20), conversation: Duration::from_secs(90) }
+    }
 }
 
 #[derive(Debug)]
@@ -35,18 +51,19 @@ enum Way {
     Folder(PathBuf),
 }
 
-/// For a whole conversation. lettre's own limit covers connecting only (lettre #1027).
-const TIME_LIMIT: Duration = Duration::from_secs(90);
-const CONNECT_LIMIT: Duration = Duration::from_secs(20);
-
 impl Mailer {
     /// A mailer for every configured mailbox.
     pub fn new(config: &Config) -> anyhow::Result<Self> {
+        Self::with_limits(config, Limits::default())
+    }
+
+    /// The same with other limits: tests have no minutes to lose.
+    pub fn with_limits(config: &Config, limits: Limits) -> anyhow::Result<Self> {
         let mut ways = BTreeMap::new();
         for mailbox in &config.mailbox {
-            ways.insert(mailbox.name.clone(), way(mailbox)?);
+            ways.insert(mailbox.name.clone(), way(mailbox, limits)?);
         }
-        Ok(Self { ways })
+        Ok(Self { ways, limits })
     }
 
     /// Tries once.
@@ -58,7 +75,8 @@ impl Mailer {
                     Ok(envelope) => envelope,
                     Err(error) => return Attempt::Permanent { answer: format!("{error:#}") },
                 };
-                match tokio::time::timeout(TIME_LIMIT, current.send_raw(&envelope, content)).await {
+                let limit = self.limits.conversation;
+                match tokio::time::timeout(limit, current.send_raw(&envelope, content)).await {
                     Ok(Ok(response)) => Attempt::Sent {
                         answer: format!(
                             "{} {}",
@@ -66,12 +84,12 @@ impl Mailer {
                             response.message().collect::<Vec<_>>().join(" ")
                         ),
                     },
-                    Ok(Err(error)) => classify(&error),
+                    Ok(Err(error)) => classify(&error, settings),
                     Err(_elapsed) => {
-                        if let Ok(fresh) = smtp(mailbox, settings) {
+                        if let Ok(fresh) = smtp(mailbox, settings, self.limits) {
                             *transport.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
                         }
-                        Attempt::Network { error: format!("no answer within {} s", TIME_LIMIT.as_secs()) }
+                        Attempt::Network { error: format!("no answer within {limit:?}") }
                     }
                 }
             }
@@ -94,18 +112,15 @@ impl Mailer {
             Some(Way::Smtp { settings, transport, .. }) => {
                 let place = format!("smtp {}:{}", settings.host, settings.port());
                 let current = transport.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                match tokio::time::timeout(CONNECT_LIMIT, current.test_connection()).await {
+                let limit = self.limits.connect;
+                match tokio::time::timeout(limit, current.test_connection()).await {
                     Ok(Ok(true)) => Ok(format!(
                         "{place} answers{}",
                         if settings.user.is_some() { " and takes the login" } else { "" }
                     )),
                     Ok(Ok(false)) => anyhow::bail!("{place} does not take commands"),
-                    Ok(Err(error)) => anyhow::bail!("{place}: {}", remedy(&error, settings)),
-                    Err(_elapsed) => anyhow::bail!(
-                        "{place}: no answer within {} s: is it the right port for tls = {:?}?",
-                        CONNECT_LIMIT.as_secs(),
-                        settings.tls
-                    ),
+                    Ok(Err(error)) => anyhow::bail!("{place}: {}", explained(&error, settings)),
+                    Err(_elapsed) => anyhow::bail!("{place}: {SILENT} (no answer within {limit:?})"),
                 }
             }
             Some(Way::Folder(folder)) => {
@@ -131,19 +146,19 @@ async fn write_whole(
     tokio::fs::rename(&unfinished, path).await
 }
 
-fn way(mailbox: &Mailbox) -> anyhow::Result<Way> {
+fn way(mailbox: &Mailbox, limits: Limits) -> anyhow::Result<Way> {
     match (&mailbox.smtp, &mailbox.outbox_dir) {
         (Some(settings), _) => Ok(Way::Smtp {
             mailbox: mailbox.name.clone(),
             settings: Box::new(settings.clone()),
-            transport: Mutex::new(smtp(&mailbox.name, settings)?),
+            transport: Mutex::new(smtp(&mailbox.name, settings, limits)?),
         }),
         (None, Some(folder)) => Ok(Way::Folder(folder.clone())),
         (None, None) => anyhow::bail!("mailbox {}: has no way out", mailbox.name),
     }
 }
 
-fn smtp(mailbox: &str, settings: &Smtp) -> anyhow::Result<Transport> {
+fn smtp(mailbox: &str, settings: &Smtp, limits: Limits) -> anyhow::Result<Transport> {
     let mut parameters = TlsParameters::builder(settings.host.clone());
     if let Some(path) = &settings.ca_file {
         let pem = std::fs::read(path)
@@ -166,7 +181,7 @@ fn smtp(mailbox: &str, settings: &Smtp) -> anyhow::Result<Transport> {
     let mut builder = Transport::builder_dangerous(&settings.host)
         .port(settings.port())
         .tls(tls)
-        .timeout(Some(CONNECT_LIMIT))
+        .timeout(Some(limits.connect))
         .pool_config(PoolConfig::new().max_size(4).idle_timeout(Duration::from_secs(30)));
     if let Some((user, password)) = settings.login(mailbox)? {
         builder = builder.credentials(Credentials::new(user, password.expose_secret().to_owned()));
@@ -189,15 +204,22 @@ fn envelope(from: &str, to: &str) -> anyhow::Result<Envelope> {
     Envelope::new(from, vec![to]).context("the envelope cannot be written")
 }
 
-fn classify(error: &lettre::transport::smtp::Error) -> Attempt {
-    let text = chain(error);
-    if error.is_permanent() {
-        Attempt::Permanent { answer: text }
+/// What an error means for the mail. A login that is not accepted says nothing about the mail, although its code is
+/// 5xx (RFC 4954 §6): the mail waits until somebody has put the password right.
+fn classify(error: &lettre::transport::smtp::Error, settings: &Smtp) -> Attempt {
+    if is_about_login(error) {
+        Attempt::Temporary { answer: explained(error, settings) }
+    } else if error.is_permanent() {
+        Attempt::Permanent { answer: chain(error) }
     } else if error.is_transient() {
-        Attempt::Temporary { answer: text }
+        Attempt::Temporary { answer: chain(error) }
     } else {
-        Attempt::Network { error: text }
+        Attempt::Network { error: explained(error, settings) }
     }
+}
+
+fn is_about_login(error: &lettre::transport::smtp::Error) -> bool {
+    error.status().is_some_and(|code| matches!(u16::from(code), 530 | 534 | 535 | 538))
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -214,22 +236,35 @@ fn chain(error: &dyn std::error::Error) -> String {
     text.replace(['\r', '\n'], " ")
 }
 
-fn remedy(error: &lettre::transport::smtp::Error, settings: &Smtp) -> String {
+/// The error behind what to do about it, where that is known.
+fn explained(error: &lettre::transport::smtp::Error, settings: &Smtp) -> String {
     let text = chain(error);
-    let hint = if text.contains("refused") {
-        "nothing listens there: check host and port"
+    match hint(error, &text, settings) {
+        Some(hint) => format!("{hint} ({text})"),
+        None => text,
+    }
+}
+
+const SILENT: &str = "the server says nothing: is it the right port for smtp.tls?";
+
+fn hint(error: &lettre::transport::smtp::Error, text: &str, settings: &Smtp) -> Option<&'static str> {
+    Some(if is_about_login(error) && settings.user.is_none() {
+        "the server wants a login: set smtp.user and smtp.password_file"
+    } else if is_about_login(error) {
+        "the server refused the login: check smtp.user and the password file (with two-factor log-in: an app password)"
+    } else if text.contains("refused") {
+        "nothing listens there: check smtp.host and smtp.port"
     } else if text.contains("lookup") || text.contains("resolve") || text.contains("not known") {
         "the name is not known: check smtp.host"
     } else if text.contains("xpired") {
-        "the server's certificate has expired: renew it"
+        "the server's certificate has expired: the server needs a new one"
     } else if text.contains("ertificate") || text.contains("UnknownIssuer") {
         "the server's certificate is not trusted: give its authority as smtp.ca_file"
-    } else if text.contains("535") || text.contains("uthentication") {
-        "the server refused the login: check smtp.user and the password file (with two-factor log-in: an app password)"
     } else if settings.tls == Tls::Implicit && text.contains("corrupt") {
-        "the port does not speak TLS at once: is tls = \"starttls\" meant?"
+        "the port does not speak TLS at once: is smtp.tls = \"starttls\" meant?"
+    } else if error.is_timeout() {
+        SILENT
     } else {
-        "check host, port and tls"
-    };
-    format!("{hint} ({text})")
+        return None;
+    })
 }

@@ -80,10 +80,13 @@ impl Deliver {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         outbox::record_attempt(&mut tx, delivery.id, &attempt, took_ms, now).await?;
-        let (outcome, error) = match attempt {
+        let (outcome, error) = match &attempt {
             Attempt::Sent { .. } => {
                 outbox::mark_sent(&mut tx, delivery, now).await?;
-                let done = job.done(tx).await?;
+                let done = match job.done(tx).await {
+                    Err(JobError::Late) => return self.sent_late(delivery, &attempt, took_ms).await,
+                    done => done?,
+                };
                 crash::point("deliver.committed");
                 metrics::counter!("ticketd_deliveries_total", "outcome" => "sent").increment(1);
                 tracing::info!(
@@ -98,7 +101,7 @@ impl Deliver {
                 return Ok(done);
             }
             Attempt::Permanent { answer } => {
-                outbox::mark_unsent(&mut tx, delivery, "failed", &answer, now).await?;
+                outbox::mark_unsent(&mut tx, delivery, "failed", answer, now).await?;
                 ("permanent", JobError::Fail(anyhow!("the server refused it: {answer}")))
             }
             Attempt::Temporary { answer } => ("temporary", JobError::Retry(anyhow!("not now: {answer}"))),
@@ -111,6 +114,22 @@ impl Deliver {
         crash::point("deliver.refused");
         metrics::counter!("ticketd_deliveries_total", "outcome" => outcome).increment(1);
         Err(error)
+    }
+
+    /// It left, but meanwhile its job was cancelled, or given to another worker: what happened is written down all the
+    /// same, because people must not read that nothing was sent.
+    async fn sent_late(
+        &self,
+        delivery: &Delivery,
+        attempt: &Attempt,
+        took_ms: i32,
+    ) -> Result<Done, JobError> {
+        let now = self.clock.now();
+        let mut tx = self.db.begin().await?;
+        outbox::record_attempt(&mut tx, delivery.id, attempt, took_ms, now).await?;
+        outbox::mark_sent(&mut tx, delivery, now).await?;
+        tx.commit().await?;
+        Err(JobError::Late)
     }
 
     async fn suppress(&self, job: &Claimed, delivery: &Delivery, reason: &str) -> Result<Done, JobError> {

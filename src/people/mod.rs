@@ -171,7 +171,10 @@ pub async fn skill_ids(tx: &mut Tx, slugs: &[String]) -> sqlx::Result<Vec<SkillI
 /// Adds and changes skills; never removes one. Returns how many the document holds.
 pub async fn import_skills(db: &PgPool, document: &str, now: DateTime<Utc>) -> anyhow::Result<usize> {
     let catalogue: Catalogue =
-        toml::from_str(document).map_err(|e| anyhow::anyhow!("{}", e.to_string().trim_end()))?;
+        toml::from_str(document).map_err(|error| crate::config::toml_fault(document, &error))?;
+    if catalogue.skill.is_empty() {
+        bail!("there is no [[skill]] in the document");
+    }
     let mut tx = db.begin().await?;
     for skill in &catalogue.skill {
         let shaped =
@@ -241,6 +244,8 @@ pub async fn create_admin(
     let person = by_address(&mut tx, &address, name, now).await?;
     sql::make_admin(&mut tx, person.0, name).await?;
     sql::set_password(&mut tx, person.0, &hash, now).await?;
+    // What nobody could be given waits for this.
+    queue::enqueue(&mut tx, &queue::REASSIGN, 0, now).await?;
     tx.commit().await?;
     Ok(person)
 }
@@ -269,7 +274,9 @@ pub struct LoggedIn {
 /// Checks address and password. `None` for every kind of failure, after the same work: answers and timing don't
 /// tell whether an address exists.
 pub async fn log_in(db: &PgPool, email: &str, password: SecretString) -> anyhow::Result<Option<LoggedIn>> {
-    let found = sql::credential(db, &crate::mail::address::canonical(email)).await?;
+    let address = crate::mail::address::canonical(email);
+    // PostgreSQL's TEXT cannot hold NUL; nobody's address does.
+    let found = if address.contains('\0') { None } else { sql::credential(db, &address).await? };
     let hash = found.as_ref().map(|c| c.password_hash.clone());
     let matches = password::verify(password, hash).await?;
     let Some(found) = found.filter(|_| matches) else { return Ok(None) };

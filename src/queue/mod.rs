@@ -342,5 +342,9 @@ mod tests {
         for kind in KINDS {
             assert!(kind.time_limit() < kind.lease, "{}", kind.name);
         }
+        assert!(
+            TRIAGE.time_limit() > crate::config::LONGEST_GEMINI_TIMEOUT,
+            "a ticket would never be judged"
+        );
     }
 }

@@ -28,6 +28,8 @@ pub struct TriageSubject {
 /// A judgement as it is stored.
 #[derive(Clone, Debug)]
 pub struct TriageRecord {
+    /// The ticket was judged before: this judgement must not undo what people did since.
+    pub is_again: bool,
     pub engine: &'static str,
     pub model: String,
     pub prompt_version: String,
@@ -51,7 +53,8 @@ pub async fn triage_subject(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result
     sql::triage_subject(db, ticket.0).await
 }
 
-/// Stores a judgement and writes it to the fields that no person has set; assignment follows.
+/// Stores a judgement and writes it to the fields that no person has set; assignment follows. A later judgement on a
+/// ticket that staff has touched while it was made is stored only.
 pub async fn record_triage(
     tx: &mut Tx,
     ticket: TicketId,
@@ -60,6 +63,9 @@ pub async fn record_triage(
 ) -> Result<(), TicketError> {
     let locked = super::lock(tx, ticket).await?;
     sql::insert_triage(tx, ticket.0, record, now).await?;
+    if record.is_again && sql::is_touched(tx, ticket.0).await? {
+        return Ok(());
+    }
     let priority = record.priority.map(Priority::as_str);
     let skills_set = sql::apply_triage(
         tx,
@@ -82,7 +88,7 @@ pub async fn record_triage(
         "fallback_reason": record.fallback_reason,
     });
     super::sql::insert_event(tx, ticket.0, "triaged", None, Channel::Web, &data, now).await?;
-    if locked.status.is_active() && !locked.assigned_automatically && !locked.assignee_set {
+    if locked.status.is_active() && locked.outcome != Some(Outcome::Matched) && !locked.assignee_set {
         queue::enqueue(tx, &queue::ASSIGN, ticket.0, now).await?;
     }
     Ok(())
@@ -116,6 +122,12 @@ impl Outcome {
             Self::Manual => "manual",
         }
     }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Matched, Self::Fallback, Self::Unassigned, Self::Manual]
+            .into_iter()
+            .find(|o| o.as_str() == text)
+    }
 }
 
 /// An assignment as it is stored: the choice, the reason, and everyone who was looked at.
@@ -144,10 +156,16 @@ pub async fn take_turn_assigning(tx: &mut Tx) -> sqlx::Result<()> {
     sql::take_turn_assigning(tx).await
 }
 
-/// Whether the automatic assignment may (still) decide about this ticket.
-pub fn wants_assignment(ticket: &Locked) -> bool {
-    let held = ticket.assigned_automatically && ticket.assignee_active;
-    ticket.status.is_active() && !ticket.assignee_set && !held
+/// Whether the automatic assignment may (still) decide about this ticket. What fell back to an admin is no longer
+/// moved once staff has written in it. What a person gave to somebody who has left since is nobody's.
+pub async fn wants_assignment(tx: &mut Tx, ticket: &Locked) -> sqlx::Result<bool> {
+    let decided = ticket.assignee_set && (ticket.assignee.is_none() || ticket.assignee_active);
+    if !ticket.status.is_active() || decided {
+        return Ok(false);
+    }
+    let held = ticket.assignee_active
+        && (ticket.outcome == Some(Outcome::Matched) || sql::has_staff_message(tx, ticket.id.0).await?);
+    Ok(!held)
 }
 
 /// Writes the choice down, gives the ticket to the chosen one and tells them.

@@ -198,7 +198,8 @@ pub struct Locked {
     pub assignee: Option<PersonId>,
     pub assignee_active: bool,
     pub assignee_set: bool,
-    pub assigned_automatically: bool,
+    /// What came of the last assignment; `None`: it has not been looked at yet.
+    pub outcome: Option<Outcome>,
     pub mailbox: Option<String>,
     pub subject: String,
     pub created_at: DateTime<Utc>,
@@ -259,8 +260,10 @@ pub async fn append(
             Some(assignee) if ticket.assignee_active => {
                 outbox::notify_staff(tx, ticket.id, assignee, Some(id), now).await?;
             }
-            // Nobody has it (any more): route it anew.
-            _ if reopened => queue::enqueue(tx, &queue::ASSIGN, ticket.id.0, now).await?,
+            // Nobody has it (any more): route it anew. One that was never routed waits for its judgement, which does so.
+            _ if reopened || ticket.outcome.is_some() => {
+                queue::enqueue(tx, &queue::ASSIGN, ticket.id.0, now).await?;
+            }
             _ => {}
         }
     }

@@ -114,17 +114,31 @@ pub async fn list(
     before: Option<TicketId>,
     limit: i64,
 ) -> sqlx::Result<Vec<Summary>> {
-    sql::list(db, sight, status, before.map(|t| t.0), None, limit).await
+    Ok(hidden(sight, sql::list(db, sight, status, before.map(|t| t.0), None, limit).await?))
+}
+
+/// How a ticket came to its assignee is for staff.
+fn hidden(sight: Sight, mut tickets: Vec<Summary>) -> Vec<Summary> {
+    if let Sight::Requester(_) = sight {
+        for ticket in &mut tickets {
+            ticket.assignment_outcome = None;
+        }
+    }
+    tickets
 }
 
 /// One ticket, if the caller may see it.
 pub async fn ticket(db: &sqlx::PgPool, sight: Sight, ticket: TicketId) -> sqlx::Result<Option<Summary>> {
-    Ok(sql::list(db, sight, None, None, Some(ticket.0), 1).await?.pop())
+    Ok(hidden(sight, sql::list(db, sight, None, None, Some(ticket.0), 1).await?).pop())
 }
 
-/// The conversation, oldest first; without notes where the reader is not staff.
-pub async fn messages(db: &sqlx::PgPool, ticket: TicketId, with_notes: bool) -> sqlx::Result<Vec<Message>> {
-    sql::messages(db, ticket.0, with_notes).await
+/// The conversation, oldest first. Who is not staff gets no notes, and no address of a member of staff.
+pub async fn messages(db: &sqlx::PgPool, ticket: TicketId, for_staff: bool) -> sqlx::Result<Vec<Message>> {
+    let mut messages = sql::messages(db, ticket.0, for_staff).await?;
+    for message in messages.iter_mut().filter(|m| !for_staff && m.kind == "outbound") {
+        message.author_address = None;
+    }
+    Ok(messages)
 }
 
 /// Who takes part.

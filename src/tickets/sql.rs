@@ -227,7 +227,7 @@ pub(super) async fn lock(tx: &mut Tx, ticket: i64) -> sqlx::Result<Option<Locked
         assignee: r.assignee_id.map(PersonId),
         assignee_active: r.active,
         assignee_set: r.assignee_set,
-        assigned_automatically: r.assignment_outcome.as_deref() == Some("matched"),
+        outcome: r.assignment_outcome.as_deref().and_then(super::Outcome::parse),
         mailbox: r.mailbox,
         subject: r.subject,
         created_at: r.created_at,

@@ -77,18 +77,18 @@ impl Triage {
         };
         let begun = Instant::now();
         let (judgement, fallback) = self.judge(&question).await?;
-        if is_again && judgement.engine == Engine::Offline {
+        let again = fallback.as_ref().is_some_and(|f| f.may_pass).then_some(subject.created_at);
+        if is_again && judgement.engine == Engine::Offline && (again.is_some() || fallback.is_none()) {
             // Still no Gemini: nothing new to say.
-            return self.finish(job, ticket, subject.created_at, None).await;
+            return self.finish(job, ticket, None, again).await;
         }
         let took_ms = i32::try_from(begun.elapsed().as_millis()).unwrap_or(i32::MAX);
-        let again = fallback.is_some();
-        let record = record(judgement, fallback, took_ms);
+        let record = record(judgement, fallback.map(|f| f.reason), is_again, took_ms);
         metrics::counter!("ticketd_triages_total", "engine" => record.engine).increment(1);
         metrics::histogram!("ticketd_triage_seconds", "engine" => record.engine)
             .record(begun.elapsed().as_secs_f64());
         crash::point("triage.judged");
-        let done = self.finish(job, ticket, subject.created_at, Some((&record, again))).await?;
+        let done = self.finish(job, ticket, Some(&record), again).await?;
         crash::point("triage.committed");
         tracing::info!(
             ticket.id = ticket.0,
@@ -102,23 +102,22 @@ impl Triage {
         Ok(done)
     }
 
+    /// Writes the judgement, if there is one; `again` is when the ticket was opened, if it is to be judged once more.
     async fn finish(
         &self,
         job: &Claimed,
         ticket: TicketId,
-        created_at: DateTime<Utc>,
-        record: Option<(&TriageRecord, bool)>,
+        record: Option<&TriageRecord>,
+        again: Option<DateTime<Utc>>,
     ) -> Result<Done, JobError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        let again = record.is_none_or(|(_, again)| again);
-        if let Some((record, _)) = record {
+        if let Some(record) = record {
             changes::record_triage(&mut tx, ticket, record, now)
                 .await
                 .map_err(|e| JobError::Retry(e.into()))?;
         }
-        let age = now - created_at;
-        if again && self.gemini.is_some() && age < JUDGE_AGAIN_FOR {
+        if let Some(age) = again.map(|created_at| now - created_at).filter(|age| *age < JUDGE_AGAIN_FOR) {
             let at = now + age.max(JUDGE_AGAIN_AFTER);
             queue::enqueue_all(&mut tx, &[(&queue::TRIAGE, ticket.0, at)], now).await?;
         }
@@ -126,22 +125,30 @@ impl Triage {
     }
 
     /// A judgement, and why it is not Gemini's although Gemini is configured.
-    async fn judge(&self, question: &Question) -> Result<(Judgement, Option<String>), JobError> {
+    async fn judge(&self, question: &Question) -> Result<(Judgement, Option<Fallback>), JobError> {
         let Some(gemini) = &self.gemini else { return Ok((self.offline(question).await?, None)) };
-        let reason = if self.over_budget().await? {
-            "the daily token budget is used up".to_owned()
-        } else {
-            let boundary = format!("{:032x}", rand::random::<u128>());
-            match gemini.judge(self.clock.now(), question, &boundary).await {
-                Ok(judgement) => return Ok((judgement, None)),
-                Err(error) => {
-                    metrics::counter!("ticketd_gemini_failures_total", "kind" => kind(&error)).increment(1);
-                    tracing::warn!(error = %error, "Gemini did not judge; the offline engine does");
-                    error.to_string()
-                }
-            }
+        if self.over_budget().await? {
+            let reason = "the daily token budget is used up".to_owned();
+            return Ok((self.offline(question).await?, Some(Fallback { reason, may_pass: true })));
+        }
+        let boundary = format!("{:032x}", rand::random::<u128>());
+        let error = match gemini.judge(self.clock.now(), question, &boundary).await {
+            Ok(judgement) => return Ok((judgement, None)),
+            Err(error) => error,
         };
-        Ok((self.offline(question).await?, Some(reason)))
+        metrics::counter!("ticketd_gemini_failures_total", "kind" => kind(&error)).increment(1);
+        tell(&error);
+        // What the answer cost counts, although it is of no use.
+        let (may_pass, tokens_in, tokens_out) = match &error {
+            GeminiError::Blocked { tokens_in, tokens_out, .. }
+            | GeminiError::Unusable { tokens_in, tokens_out, .. } => (false, *tokens_in, *tokens_out),
+            GeminiError::Busy { .. }
+            | GeminiError::Refused { .. }
+            | GeminiError::Unavailable { .. }
+            | GeminiError::Open { .. } => (true, None, None),
+        };
+        let judgement = Judgement { tokens_in, tokens_out, ..self.offline(question).await? };
+        Ok((judgement, Some(Fallback { reason: error.to_string(), may_pass })))
     }
 
     async fn offline(&self, question: &Question) -> Result<Judgement, JobError> {
@@ -160,6 +167,23 @@ impl Triage {
     }
 }
 
+/// Why the judgement is not Gemini's.
+struct Fallback {
+    reason: String,
+    /// Gemini may judge this ticket later. Where it answered and the answer was no judgement, asking again would only
+    /// cost the same once more.
+    may_pass: bool,
+}
+
+/// A refusal passes by nothing but a person's hand; the rest we have degraded for.
+fn tell(error: &GeminiError) {
+    if matches!(error, GeminiError::Refused { .. }) {
+        tracing::error!(error = %error, "Gemini did not judge; the offline engine does");
+    } else {
+        tracing::warn!(error = %error, "Gemini did not judge; the offline engine does");
+    }
+}
+
 fn kind(error: &GeminiError) -> &'static str {
     match error {
         GeminiError::Busy { .. } => "busy",
@@ -175,8 +199,14 @@ fn label(skill: people::Skill) -> Label {
     Label { slug: skill.slug, name: skill.name, aliases: skill.aliases, description: skill.description }
 }
 
-fn record(judgement: Judgement, fallback_reason: Option<String>, took_ms: i32) -> TriageRecord {
+fn record(
+    judgement: Judgement,
+    fallback_reason: Option<String>,
+    is_again: bool,
+    took_ms: i32,
+) -> TriageRecord {
     TriageRecord {
+        is_again,
         engine: judgement.engine.as_str(),
         model: judgement.model,
         prompt_version: judgement.prompt_version,

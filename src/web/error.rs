@@ -25,6 +25,10 @@ pub enum Error {
     NotFound,
     #[error("{0}")]
     Conflict(String),
+    #[error("the request has more bytes than are taken")]
+    TooLarge,
+    #[error("send JSON, and say so: `Content-Type: application/json`")]
+    NotJson,
     #[error("something went wrong on our side; it has been logged")]
     Internal(#[from] anyhow::Error),
 }
@@ -37,6 +41,8 @@ impl Error {
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Internal(error) if is_database_away(error) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -71,7 +77,11 @@ impl From<TicketError> for Error {
 
 impl From<JsonRejection> for Error {
     fn from(rejection: JsonRejection) -> Self {
-        Self::BadRequest(rejection.body_text())
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::NotJson,
+            _ => Self::BadRequest(rejection.body_text()),
+        }
     }
 }
 impl From<PathRejection> for Error {

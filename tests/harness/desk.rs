@@ -233,6 +233,17 @@ impl Desk {
         self.errors.take()
     }
 
+    /// Every line of the log so far.
+    pub fn log(&self) -> Vec<String> {
+        self.errors.lines()
+    }
+
+    /// Ends a desk whose database the test took away.
+    pub fn close_without_database(mut self) {
+        assert_eq!(self.errors.take(), Vec::<String>::new(), "errors were logged");
+        self.closed = true;
+    }
+
     /// Ends the desk: nothing may be due, dead or logged as an error.
     pub async fn close(mut self) {
         let jobs = queue::list(&self.db, queue::Which::All, 100).await.expect("the queue");
@@ -275,6 +286,7 @@ pub fn configuration(user: &str, imap: u16, smtp: u16, mailbox: &str, more: &str
 }
 
 /// The HTTP API as a client sees it.
+#[derive(Clone)]
 pub struct Api {
     pub base: String,
     pub token: Option<String>,

@@ -17,6 +17,7 @@ use axum::response::{Html, IntoResponse as _, Response};
 use futures_util::stream;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use wire::get;
@@ -49,6 +50,8 @@ pub(crate) enum Answer {
     QuotaMinute { retry_delay: &'static str },
     /// 429: the requests of the day are used up; its delay is as misleading as the real one's.
     QuotaDay,
+    /// Finishes well, once the test lets it.
+    Held(Arc<Notify>, Value),
     /// Takes the request and never answers.
     Hang,
     /// Half of a good answer, then the connection breaks.
@@ -246,6 +249,10 @@ async fn respond(answer: Answer, model: &str) -> Response {
     match answer {
         Answer::Judge(judgement) => whole(200, &finished(model, &judgement.to_string())),
         Answer::Text(text) => whole(200, &finished(model, &text)),
+        Answer::Held(gate, judgement) => {
+            gate.notified().await;
+            whole(200, &finished(model, &judgement.to_string()))
+        }
         Answer::Status(status, body) => whole(status, &body),
         Answer::QuotaMinute { retry_delay } => whole(
             429,

@@ -1,14 +1,20 @@
-//! Catches what a test logs as an error, so that no failure passes unseen.
+//! Catches what a test logs: errors, so that no failure passes unseen, and every line, for what may not be in any.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::span::{Attributes, Id};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-/// Errors logged on this test's thread since it was made.
+/// What was logged on this test's thread since it was made.
 #[derive(Clone, Default)]
-pub struct Errors(Arc<Mutex<Vec<String>>>);
+pub struct Errors {
+    errors: Lines,
+    all: Lines,
+}
+
+type Lines = Arc<Mutex<Vec<String>>>;
 
 impl Errors {
     /// Listens on the calling thread until the guard is dropped. Tests run their tasks on one thread.
@@ -16,21 +22,42 @@ impl Errors {
         tracing::subscriber::set_default(tracing_subscriber::registry().with(Catcher(self.clone())))
     }
 
-    /// What was logged, and forgets it.
+    /// The errors, and forgets them.
     pub fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.errors.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Every line that an operator could see: ours at any level, other crates' from `info` on, spans included.
+    pub fn lines(&self) -> Vec<String> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, metadata: &Metadata<'_>, text: Text) {
+        if metadata.target().starts_with("ticketd") || *metadata.level() <= Level::INFO {
+            let line = format!("{} {}: {}", metadata.level(), metadata.target(), text.0);
+            self.all.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        }
+        if *metadata.level() == Level::ERROR {
+            self.errors.lock().unwrap_or_else(PoisonError::into_inner).push(text.0);
+        }
     }
 }
 
 struct Catcher(Errors);
 
 impl<S: Subscriber> Layer<S> for Catcher {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if *event.metadata().level() == Level::ERROR {
+    fn on_new_span(&self, span: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        if *span.metadata().level() != Level::ERROR {
             let mut text = Text(String::new());
-            event.record(&mut text);
-            self.0.0.lock().unwrap_or_else(PoisonError::into_inner).push(text.0);
+            span.record(&mut text);
+            self.0.keep(span.metadata(), text);
         }
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        self.0.keep(event.metadata(), text);
     }
 }
 

@@ -9,6 +9,7 @@ pub mod gemini;
 pub mod logs;
 pub mod mail;
 pub mod postgres;
+pub mod program;
 pub mod seen;
 pub mod smtp;
 pub mod wait;

@@ -33,6 +33,28 @@ pub(super) async fn triage_subject(db: &PgPool, ticket: i64) -> sqlx::Result<Opt
     }))
 }
 
+/// As in [`triage_subject`], once the ticket is locked.
+pub(super) async fn is_touched(tx: &mut Tx, ticket: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT (t.category_set OR t.priority_set OR t.skills_set OR t.assignee_set
+                   OR EXISTS (SELECT FROM messages m WHERE m.ticket_id = t.id AND m.kind <> 'inbound' AND NOT m.unverified)
+                  ) AS "touched!"
+           FROM tickets t WHERE t.id = $1"#,
+        ticket
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
+pub(super) async fn has_staff_message(tx: &mut Tx, ticket: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM messages WHERE ticket_id = $1 AND kind <> 'inbound' AND NOT unverified) AS "found!""#,
+        ticket
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
 pub(super) async fn insert_triage(
     tx: &mut Tx,
     ticket: i64,
@@ -107,7 +129,7 @@ pub(super) async fn replace_skills(tx: &mut Tx, ticket: i64, slugs: &[String]) -
 pub(super) async fn tokens_since(db: &PgPool, since: DateTime<Utc>) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT COALESCE(sum(COALESCE(tokens_in, 0)::BIGINT + COALESCE(tokens_out, 0)), 0)::BIGINT AS "tokens!"
-           FROM triages WHERE at >= $1 AND engine = 'gemini'"#,
+           FROM triages WHERE at >= $1"#,
         since
     )
     .fetch_one(db)
