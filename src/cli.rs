@@ -97,6 +97,9 @@ enum Command {
     /// Move the skill catalogue in and out, as TOML
     #[command(subcommand, after_help = "Example: ticketd skills export --config ticketd.toml > skills.toml")]
     Skills(SkillsCommand),
+    /// Enter moderators and admins, as TOML
+    #[command(subcommand, after_help = "Example: ticketd staff import --config ticketd.toml < staff.toml")]
+    Staff(StaffCommand),
     /// See and repair durable jobs
     #[command(subcommand, after_help = "Example: ticketd jobs list --config ticketd.toml --failed")]
     Jobs(JobsCommand),
@@ -149,6 +152,18 @@ enum AdminCommand {
         #[arg(long, value_name = "N")]
         name: Option<String>,
     },
+}
+
+#[derive(Subcommand)]
+enum StaffCommand {
+    /// Enter and change moderators and admins from TOML on standard input; removes nobody
+    #[command(
+        after_help = "Example: ticketd staff import --config ticketd.toml < staff.toml\n\nstaff.toml:\n  \
+        [[person]]\n  name = \"Bea\"\n  email = \"bea@example.org\"\n  role = \"moderator\"   # or admin\n  \
+        cap = 10               # open tickets; left out: assignment.cap_default\n  away = false\n  \
+        skills = { billing = 5, networking = 3 }   # slug and level 1 to 5"
+    )]
+    Import(ConfigFile),
 }
 
 #[derive(Subcommand)]
@@ -267,6 +282,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             create_admin(&file.config, &email, name).await?;
         }
         Command::Skills(command) => skills(command).await?,
+        Command::Staff(StaffCommand::Import(file)) => import_staff(&file.config).await?,
         Command::Jobs(command) => jobs(command).await?,
         Command::Ledger(LedgerCommand::List { file, fate, limit }) => {
             ledger(&file.config, fate.as_deref(), limit).await?;
@@ -441,6 +457,15 @@ fn read_password() -> anyhow::Result<SecretString> {
         bail!("no password on standard input");
     }
     Ok(password.to_owned().into())
+}
+
+async fn import_staff(path: &Path) -> anyhow::Result<()> {
+    let document = std::io::read_to_string(std::io::stdin()).context("cannot read standard input")?;
+    let (_, storage) = storage(path).await?;
+    let imported = people::import_staff(&storage.db, &document, Clock::system().now()).await;
+    queue::ring(&storage.db).await;
+    storage.close().await;
+    say(&format!("{} staff imported", imported?.len()))
 }
 
 async fn skills(command: SkillsCommand) -> anyhow::Result<()> {

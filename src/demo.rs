@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::database::{self, Keep, PrivatePostgres};
 use crate::ids::{InboundId, TicketId};
 use crate::mail::parse;
-use crate::people::{self, NewStaff, Role};
+use crate::people::{self, Role};
 use crate::tickets::{changes, read};
 use crate::{cli, ingest};
 
@@ -52,23 +52,6 @@ const MAILS: [(&str, &[u8]); 18] = mails![
     "17-kernel-panic-nach-update",
     "18-two-factor-phone-lost",
 ];
-
-#[derive(Deserialize)]
-struct Staff {
-    person: Vec<Member>,
-}
-
-#[derive(Deserialize)]
-struct Member {
-    name: String,
-    email: String,
-    role: Role,
-    cap: Option<i32>,
-    #[serde(default)]
-    away: bool,
-    #[serde(default)]
-    skills: BTreeMap<String, i32>,
-}
 
 #[derive(Deserialize)]
 struct Answers {
@@ -170,19 +153,9 @@ fn with_outbox(mut config: Config, folder: &Path) -> Config {
 
 async fn set_up_people(db: &PgPool, clock: &Clock, password: &str) -> anyhow::Result<()> {
     people::import_skills(db, CATALOGUE, clock.now()).await?;
-    let staff: Staff = toml::from_str(STAFF)?;
-    for member in staff.person {
-        let new = NewStaff {
-            name: member.name,
-            email: member.email,
-            role: member.role,
-            cap: member.cap,
-            away: member.away,
-            skills: member.skills.into_iter().collect(),
-        };
-        let id = people::save_staff(db, &new, clock.now()).await?;
-        if new.role == Role::Admin {
-            people::set_password(db, id, password.to_owned().into(), clock.now()).await?;
+    for person in people::import_staff(db, STAFF, clock.now()).await? {
+        if person.role == Role::Admin {
+            people::set_password(db, person.id, password.to_owned().into(), clock.now()).await?;
         }
     }
     Ok(())

@@ -386,7 +386,7 @@ async fn when_the_database_is_away_the_answer_is_503_and_tells_nothing_of_the_in
     insta::assert_snapshot!(refused.problem(), @"503: something went wrong on our side; it has been logged");
     let ready = get(&bea, "/readyz").await;
     assert_eq!(ready.status, 503);
-    insta::assert_snapshot!(ready.body, @r#"{"database":"does not answer","migrations":"not known","ready":false,"sources":{"support":"not read yet"}}"#);
+    insta::assert_snapshot!(ready.body, @r#"{"database":"does not answer","migrations":"not known","ready":false,"sources":{"support":"not known"}}"#);
     assert_eq!(get(&bea, "/healthz").await.status, 200, "the process lives");
     assert_eq!(desk.expects_errors().len(), 1);
     desk.close_without_database();

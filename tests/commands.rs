@@ -282,7 +282,7 @@ async fn doctor_offline_checks_the_configuration_and_every_file_it_names() {
 
 #[tokio::test]
 async fn every_command_helps_with_an_example_and_refuses_wrong_usage_with_2() {
-    let commands: [&[&str]; 20] = [
+    let commands: [&[&str]; 22] = [
         &[],
         &["demo"],
         &["serve"],
@@ -299,6 +299,8 @@ async fn every_command_helps_with_an_example_and_refuses_wrong_usage_with_2() {
         &["skills"],
         &["skills", "import"],
         &["skills", "export"],
+        &["staff"],
+        &["staff", "import"],
         &["jobs"],
         &["jobs", "list"],
         &["ledger"],
@@ -401,6 +403,28 @@ async fn skills_go_out_as_they_came_in() {
         exported.out,
         "nothing changed"
     );
+}
+
+#[tokio::test]
+async fn staff_comes_in_from_toml_and_mistakes_are_named() {
+    let place = Place::new();
+    let config = plain(&place).await;
+    run(&["skills", "import", "--config", &config], "[[skill]]\nslug = \"billing\"\nname = \"Billing\"\n")
+        .await;
+    let bea = "[[person]]\nname = \"Bea\"\nemail = \"bea@example.org\"\nrole = \"moderator\"\nskills = { billing = 5 }\n";
+    for _ in 0..2 {
+        let ran = run(&["staff", "import", "--config", &config], bea).await;
+        assert_eq!((ran.code, ran.out.as_str()), (Some(0), "1 staff imported\n"), "{ran:?}");
+    }
+    let refused = async |text: &str| {
+        let ran = run(&["staff", "import", "--config", &config], text).await;
+        complaint(&place, &ran, 1, &[])
+    };
+    insta::assert_snapshot!(refused(&bea.replace("= 5", "= 6")).await, @"ticketd: Bea: level 6 in billing: levels are from 1 to 5");
+    insta::assert_snapshot!(refused(&bea.replace("{ billing", "{ wine")).await, @"ticketd: Bea: has a skill that is not in the catalogue");
+    insta::assert_snapshot!(refused(&bea.replace("bea@example.org", "bea")).await, @"ticketd: Bea: `bea` is not a mail address");
+    insta::assert_snapshot!(refused(&bea.replace("moderator", "boss")).await, @"ticketd: line 4: unknown variant `boss`, expected one of `user`, `moderator`, `admin`");
+    insta::assert_snapshot!(refused("").await, @"ticketd: there is no [[person]] in the document");
 }
 
 #[tokio::test]

@@ -196,6 +196,64 @@ pub async fn export_skills(db: &PgPool) -> anyhow::Result<String> {
     Ok(toml::to_string(&Catalogue { skill: skills(db).await? })?)
 }
 
+/// Staff as a TOML document.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StaffDocument {
+    #[serde(default)]
+    person: Vec<StaffEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StaffEntry {
+    name: String,
+    email: String,
+    role: Role,
+    cap: Option<i32>,
+    #[serde(default)]
+    away: bool,
+    /// Slug and level 1 to 5.
+    #[serde(default)]
+    skills: std::collections::BTreeMap<String, i32>,
+}
+
+/// One person of an imported document.
+#[derive(Clone, Copy, Debug)]
+pub struct Imported {
+    pub id: PersonId,
+    pub role: Role,
+}
+
+/// Enters and changes staff, by address; removes nobody.
+pub async fn import_staff(db: &PgPool, document: &str, now: DateTime<Utc>) -> anyhow::Result<Vec<Imported>> {
+    let document: StaffDocument =
+        toml::from_str(document).map_err(|error| crate::config::toml_fault(document, &error))?;
+    if document.person.is_empty() {
+        bail!("there is no [[person]] in the document");
+    }
+    let mut imported = Vec::new();
+    for entry in document.person {
+        let address = crate::mail::address::canonical(&entry.email);
+        if !crate::mail::address::is_valid(&address) {
+            bail!("{}: `{}` is not a mail address", entry.name, entry.email);
+        }
+        if let Some((slug, level)) = entry.skills.iter().find(|(_, level)| !(1..=5).contains(*level)) {
+            bail!("{}: level {level} in {slug}: levels are from 1 to 5", entry.name);
+        }
+        let staff = NewStaff {
+            name: entry.name,
+            email: entry.email,
+            role: entry.role,
+            cap: entry.cap,
+            away: entry.away,
+            skills: entry.skills.into_iter().collect(),
+        };
+        imported.push(Imported { id: save_staff(db, &staff, now).await?, role: staff.role });
+    }
+    Ok(imported)
+}
+
 /// Enters or changes a staff member, skills included.
 pub async fn save_staff(db: &PgPool, staff: &NewStaff, now: DateTime<Utc>) -> anyhow::Result<PersonId> {
     let mut tx = db.begin().await?;
