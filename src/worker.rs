@@ -79,13 +79,7 @@ impl Stages {
     async fn run_in_span(&self, job: &Claimed) -> bool {
         crash::point("worker.claimed");
         let begun = std::time::Instant::now();
-        let result = match tokio::time::timeout(job.kind.time_limit(), self.dispatch(job)).await {
-            Ok(result) => result,
-            Err(_elapsed) => Err(JobError::Retry(anyhow::anyhow!(
-                "it took longer than {} s",
-                job.kind.time_limit().as_secs()
-            ))),
-        };
+        let result = self.attempt(job).await;
         metrics::histogram!("ticketd_job_seconds", "kind" => job.kind.name)
             .record(begun.elapsed().as_secs_f64());
         match result {
@@ -98,6 +92,23 @@ impl Stages {
                 self.record_failure(job, &error).await;
                 false
             }
+        }
+    }
+
+    async fn attempt(&self, job: &Claimed) -> Result<Done, JobError> {
+        if job.attempt > job.kind.max_attempts {
+            // Failures are counted when they are written down; these claims ended with the process, or in a panic.
+            return Err(JobError::Fail(anyhow::anyhow!(
+                "it was begun {} times and never came to an end",
+                job.kind.max_attempts
+            )));
+        }
+        match tokio::time::timeout(job.kind.time_limit(), self.dispatch(job)).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(JobError::Retry(anyhow::anyhow!(
+                "it took longer than {} s",
+                job.kind.time_limit().as_secs()
+            ))),
         }
     }
 

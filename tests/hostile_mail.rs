@@ -336,6 +336,29 @@ async fn a_mail_that_cannot_be_stored_is_put_aside_and_the_next_goes_on() {
 }
 
 #[tokio::test]
+async fn a_mail_that_takes_the_process_down_each_time_is_put_aside() {
+    let desk = desk().await;
+    desk.gets(&mail(ADA, "Poison", "Drink this.")).await;
+    desk.fetches().await;
+    // As if ten processes had claimed it and died.
+    sqlx::raw_sql("UPDATE jobs SET attempt = 10 WHERE kind = 'ingest'").execute(&desk.db).await.unwrap();
+    desk.settle().await;
+    assert_eq!(desk.fates().await, ["quarantined"]);
+    assert_eq!(desk.expects_errors().len(), 1);
+    the_next_mail_goes_on(&desk).await;
+
+    // Any other job that does so ends on the dead-letter list.
+    let endless = "INSERT INTO jobs (kind, subject, attempt, run_at, created_at)
+                   VALUES ('reassign', 0, 20, '2026-11-21T00:00Z', '2026-11-21T00:00Z')";
+    sqlx::raw_sql(endless).execute(&desk.db).await.unwrap();
+    desk.settle().await;
+    let dead = "DELETE FROM jobs WHERE failed_at IS NOT NULL AND last_error LIKE 'it was begun 20 times%'";
+    assert_eq!(sqlx::raw_sql(dead).execute(&desk.db).await.unwrap().rows_affected(), 1);
+    assert_eq!(desk.expects_errors().len(), 1);
+    desk.close().await;
+}
+
+#[tokio::test]
 async fn of_a_mail_that_is_too_large_the_start_is_kept_and_staff_is_told() {
     let desk = desk_with("[mail]\nmax_message_bytes = 60000").await;
     let file = "QUJD".repeat(18) + "\n";

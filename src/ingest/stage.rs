@@ -35,6 +35,8 @@ pub struct Ingest {
 const READ_ELSEWHERE: usize = 128 * 1024;
 /// A mail whose effects the database refused this often is put aside, so that it is seen.
 const ATTEMPTS_BEFORE_QUARANTINE: i32 = 4;
+/// A mail that was begun this often and never finished, well or badly, takes the process down with it.
+const MOST_ATTEMPTS: i32 = 10;
 
 /// What became of a mail.
 #[derive(Debug)]
@@ -79,10 +81,12 @@ impl Ingest {
         let Some(raw) = row.content else {
             return self.quarantine(job, "its raw bytes are missing").await;
         };
+        if job.attempt > MOST_ATTEMPTS {
+            return self.quarantine(job, "it was begun ten times, and never came to an end").await;
+        }
         let size = raw.len();
-        let read = match self.understand(raw).await {
-            Ok(read) => read,
-            Err(_panicked) => return self.quarantine(job, "reading it failed").await,
+        let Some(read) = self.understand(raw).await else {
+            return self.quarantine(job, "reading it failed").await;
         };
         let arrival = Arrival {
             ledger: id,
@@ -108,11 +112,16 @@ impl Ingest {
         }
     }
 
-    async fn understand(&self, raw: Vec<u8>) -> Result<Understood, tokio::task::JoinError> {
+    /// Reads the mail; `None`: the reader panicked.
+    async fn understand(&self, raw: Vec<u8>) -> Option<Understood> {
         let (signer, own) = (self.signer.clone(), understand::own_addresses(&self.config));
         let is_large = raw.len() > READ_ELSEWHERE;
         let work = move || understand::understand(&raw, &signer, &own);
-        if is_large { tokio::task::spawn_blocking(work).await } else { Ok(work()) }
+        if is_large {
+            return tokio::task::spawn_blocking(work).await.ok();
+        }
+        // Nothing of what it was given is used again.
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok()
     }
 
     async fn give_fate(&self, job: &Claimed, arrival: &Arrival<'_>) -> Result<Done, JobError> {
