@@ -6,93 +6,22 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
-use sqlx::PgPool;
 use ticketd::clock::Clock;
 use ticketd::config::{After, Start, Tls};
-use ticketd::ingest::{self, Cursor};
+use ticketd::ingest::Cursor;
 use ticketd::sources::imap::{self, ImapSettings, Pace, Progress, Reader, connection};
 use ticketd::sources::lock::ReaderLock;
 use tokio_util::sync::CancellationToken;
 
+use crate::harness::certificates;
 use crate::harness::dovecot::{Dovecot, PASSWORD, PATIENCE};
 use crate::harness::imap_script::{Fault, ImapScript};
-use crate::harness::{certificates, stub_postgres};
+use crate::harness::ledger::{Ledger, database};
 
-// ---- storage: the only lines that know where mail goes
+// ---- the reader
 
-/// What the ledger knows of one mailbox.
-struct Ledger {
-    db: PgPool,
-    mailbox: String,
-}
-
-impl Ledger {
-    fn of(reader: &Reader) -> Self {
-        Self { db: reader.db.clone(), mailbox: reader.mailbox.clone() }
-    }
-
-    fn seen<T>(&self, look: impl FnOnce(&mut ingest::Stored) -> T) -> T {
-        ingest::with(&self.mailbox, look)
-    }
-
-    /// The mails, by UIDVALIDITY and UID.
-    fn raw(&self) -> Vec<Vec<u8>> {
-        self.seen(|stored| stored.mails.values().cloned().collect())
-    }
-
-    fn mails(&self) -> Vec<String> {
-        self.raw().iter().map(|raw| String::from_utf8_lossy(raw).into_owned()).collect()
-    }
-
-    /// UIDs that are in quarantine unread.
-    fn unreadable(&self) -> Vec<u32> {
-        self.seen(|stored| stored.unreadable.keys().map(|(_, uid)| *uid).collect())
-    }
-
-    async fn cursor(&self) -> Option<Cursor> {
-        ingest::cursor(&self.db, &self.mailbox).await.unwrap()
-    }
-
-    fn trouble(&self) -> Option<String> {
-        self.seen(|stored| stored.health.clone().flatten())
-    }
-
-    /// From now on the ledger takes nothing, or takes it again.
-    fn fails(&self, fails: bool) {
-        self.seen(|stored| stored.fail = fails);
-    }
-
-    /// As if the process had died before it could act on the server.
-    fn forget_actions(&self) {
-        self.seen(|stored| stored.acted.clear());
-    }
-
-    async fn until_mails(&self, count: usize) {
-        self.until("mails", || self.seen(|stored| stored.mails.len()) == count).await;
-    }
-
-    async fn until_trouble(&self) {
-        self.until("trouble", || self.trouble().is_some()).await;
-    }
-
-    async fn until_well(&self) {
-        self.until("health", || self.trouble().is_none()).await;
-    }
-
-    async fn until(&self, what: &str, holds: impl Fn() -> bool) {
-        let mut changed = ingest::CHANGED.subscribe();
-        let waiting = async {
-            while !holds() {
-                changed.changed().await.unwrap();
-            }
-        };
-        let held = tokio::time::timeout(PATIENCE, waiting).await;
-        assert!(held.is_ok(), "waited in vain for {what}: {:?}", self.trouble());
-    }
-}
-
-async fn database() -> PgPool {
-    std::future::ready(stub_postgres::pool()).await
+fn ledger_of(reader: &Reader) -> Ledger {
+    Ledger { db: reader.db.clone(), mailbox: reader.mailbox.clone() }
 }
 
 async fn reader(settings: ImapSettings) -> Reader {
@@ -111,6 +40,7 @@ async fn reader(settings: ImapSettings) -> Reader {
             poll: Duration::from_millis(20),
             first_pause: Duration::from_millis(20),
             longest_pause: Duration::from_millis(100),
+            longest_storage_pause: Duration::from_millis(100),
             refused_pause: Duration::from_millis(100),
         },
         progress: Progress::default(),
@@ -177,12 +107,12 @@ async fn every_mail_is_read_once_in_order_and_leaves_no_trace() {
     let mut reader = reader_of(dovecot, "every").await;
     deliver(dovecot, "every", &mails(250));
     assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 250);
-    assert_eq!(Ledger::of(&reader).mails(), mails(250));
+    assert_eq!(ledger_of(&reader).mails().await, mails(250));
     assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 0);
     dovecot.append("every", "INBOX", mail(251)).await;
     assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 1);
-    assert_eq!(Ledger::of(&reader).mails(), mails(251));
-    assert_eq!(Ledger::of(&reader).cursor().await.unwrap().last_uid, 251);
+    assert_eq!(ledger_of(&reader).mails().await, mails(251));
+    assert_eq!(ledger_of(&reader).cursor().await.unwrap().last_uid, 251);
     assert!(dovecot.flags("every").await.iter().all(|(_, flags)| flags.is_empty()));
 }
 
@@ -207,7 +137,7 @@ async fn any_bytes_come_through_as_they_are() {
     dovecot.append("bytes", "INBOX", &odd).await;
     assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 1);
     assert_eq!(dovecot.messages("bytes", "INBOX").await, [odd.clone()]);
-    assert_eq!(Ledger::of(&reader).raw(), [odd]);
+    assert_eq!(ledger_of(&reader).raw().await, [odd]);
 }
 
 #[tokio::test]
@@ -218,7 +148,7 @@ async fn of_a_mail_that_is_too_large_the_start_is_read() {
     let large = mail(2) + &"x".repeat(1000);
     deliver(dovecot, "large", &[mail(1), large.clone(), mail(3)]);
     assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 3);
-    assert_eq!(Ledger::of(&reader).mails(), [mail(1), large.chars().take(100).collect(), mail(3)]);
+    assert_eq!(ledger_of(&reader).mails().await, [mail(1), large.chars().take(100).collect(), mail(3)]);
 }
 
 #[tokio::test]
@@ -229,7 +159,7 @@ async fn after_a_new_uidvalidity_all_is_read_again() {
     assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 3);
     let uidvalidity = dovecot.bump_uidvalidity("validity").await;
     assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 3);
-    assert_eq!(Ledger::of(&reader).cursor().await, Some(Cursor { uidvalidity, last_uid: 3 }));
+    assert_eq!(ledger_of(&reader).cursor().await, Some(Cursor { uidvalidity, last_uid: 3 }));
     assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 0);
 }
 
@@ -242,7 +172,7 @@ async fn a_mailbox_can_be_read_from_now_on() {
     assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 0);
     dovecot.append("now", "INBOX", mail(4)).await;
     assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 1);
-    assert_eq!(Ledger::of(&reader).mails(), [mail(4)]);
+    assert_eq!(ledger_of(&reader).mails().await, [mail(4)]);
 }
 
 // ---- after reading
@@ -253,10 +183,10 @@ async fn nothing_changes_on_the_server_before_the_mail_is_stored() {
     let mut reader = reader_of(dovecot, "before").await;
     reader.after = After::Delete;
     deliver(dovecot, "before", &mails(2));
-    Ledger::of(&reader).fails(true);
+    ledger_of(&reader).fails(true).await;
     imap::sync_once(&mut reader).await.unwrap_err();
     assert_eq!(dovecot.flags("before").await, [(1, vec![]), (2, vec![])]);
-    Ledger::of(&reader).fails(false);
+    ledger_of(&reader).fails(false).await;
     assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 2);
     assert_eq!(dovecot.flags("before").await, []);
 }
@@ -268,7 +198,7 @@ async fn an_action_that_a_crash_prevented_is_done_later() {
     deliver(dovecot, "later", &mails(2));
     // As a crash between commit and flag leaves it: stored, but not acted upon.
     imap::sync_once(&mut reader).await.unwrap();
-    Ledger::of(&reader).forget_actions();
+    ledger_of(&reader).forget_actions().await;
     reader.after = After::Seen;
     assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 0);
     let seen = vec!["\\Seen".to_owned()];
@@ -295,12 +225,12 @@ async fn mails_are_moved_to_a_folder_which_is_made() {
         reader.after = After::Move(folder.to_owned());
         deliver(dovecot, user, &mails(3));
         assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 3);
-        assert_eq!(Ledger::of(&reader).trouble(), None);
+        assert_eq!(ledger_of(&reader).trouble().await, None);
         assert_eq!(dovecot.flags(user).await, []);
         let there = ImapSettings { folder: folder.to_owned(), ..reader.settings };
         let mut moved = self::reader(there).await;
         assert_eq!(imap::sync_once(&mut moved).await.unwrap(), 3);
-        assert_eq!(Ledger::of(&moved).mails(), mails(3));
+        assert_eq!(ledger_of(&moved).mails().await, mails(3));
     }
 }
 
@@ -328,7 +258,7 @@ async fn an_action_that_fails_is_told_and_does_not_keep_from_reading() {
     reader.after = After::Move("inbox".to_owned());
     deliver(dovecot, "fails", &mails(2));
     assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 2);
-    let told = Ledger::of(&reader).trouble().unwrap();
+    let told = ledger_of(&reader).trouble().await.unwrap();
     assert_eq!(
         told,
         "mails are read, but the action after that (`after`) fails: `move:inbox` would move mails to where they are: \
@@ -342,7 +272,7 @@ async fn an_action_that_fails_is_told_and_does_not_keep_from_reading() {
 async fn new_mail_wakes_the_reader() {
     let dovecot = Dovecot::shared();
     let reader = reader_of(dovecot, "idle").await;
-    let ledger = Ledger::of(&reader);
+    let ledger = ledger_of(&reader);
     dovecot.append("idle", "INBOX", mail(1)).await;
     while_reading(vec![reader], async || {
         ledger.until_mails(1).await;
@@ -358,7 +288,7 @@ async fn new_mail_wakes_the_reader() {
 async fn the_reader_comes_back_after_the_server_did() {
     let dovecot = Dovecot::private();
     let reader = reader_of(&dovecot, "ada").await;
-    let ledger = Ledger::of(&reader);
+    let ledger = ledger_of(&reader);
     dovecot.append("ada", "INBOX", mail(1)).await;
     while_reading(vec![reader], async || {
         ledger.until_mails(1).await;
@@ -382,7 +312,7 @@ async fn of_two_processes_one_reads_and_the_other_takes_over() {
     let dovecot = Dovecot::shared();
     dovecot.append("shared", "INBOX", mail(1)).await;
     let first = reader_of(dovecot, "shared").await;
-    let ledger = Ledger::of(&first);
+    let ledger = ledger_of(&first);
     let (mailbox, db) = (ledger.mailbox.clone(), ledger.db.clone());
     let second = Reader { mailbox, db, ..reader_of(dovecot, "shared").await };
     let (stop, stopped) = (CancellationToken::new(), CancellationToken::new());
@@ -406,7 +336,7 @@ async fn of_two_processes_one_reads_and_the_other_takes_over() {
         stopped.cancel();
     };
     tokio::join!(reading, story);
-    assert_eq!(ledger.mails(), mails(3));
+    assert_eq!(ledger.mails().await, mails(3));
 }
 
 #[tokio::test]
@@ -416,7 +346,7 @@ async fn a_server_without_idle_is_polled() {
     let liar = ImapScript::start(&[raw.as_bytes()], &[Fault::NoIdle]);
     for server in [bare, liar] {
         let reader = reader(settings(server.port(), "ada")).await;
-        let ledger = Ledger::of(&reader);
+        let ledger = ledger_of(&reader);
         while_reading(vec![reader], async || {
             ledger.until_mails(1).await;
             server.deliver(mail(2).as_bytes());
@@ -442,9 +372,9 @@ async fn a_connection_that_ends_in_the_middle_of_a_portion_loses_nothing() {
     let server = script(5, &[Fault::HangUpInFetch]);
     let mut reader = reader(settings(server.port(), "ada")).await;
     imap::sync_once(&mut reader).await.unwrap_err();
-    assert_eq!(Ledger::of(&reader).cursor().await, None);
+    assert_eq!(ledger_of(&reader).cursor().await, None);
     assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 5);
-    assert_eq!(Ledger::of(&reader).mails(), mails(5));
+    assert_eq!(ledger_of(&reader).mails().await, mails(5));
 }
 
 #[tokio::test]
@@ -452,7 +382,7 @@ async fn a_refused_portion_is_fetched_mail_by_mail() {
     let server = script(5, &[Fault::Refuse(3)]);
     let mut reader = reader(settings(server.port(), "ada")).await;
     assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 5);
-    assert_eq!(Ledger::of(&reader).mails(), mails(5));
+    assert_eq!(ledger_of(&reader).mails().await, mails(5));
 }
 
 #[tokio::test]
@@ -460,20 +390,20 @@ async fn a_mail_that_vanishes_does_not_stop_the_others() {
     let server = script(5, &[Fault::Vanish(3), Fault::Vanish(5)]);
     let mut reader = reader(settings(server.port(), "ada")).await;
     assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 3);
-    assert_eq!(Ledger::of(&reader).mails(), [mail(1), mail(2), mail(4)]);
-    assert_eq!(Ledger::of(&reader).cursor().await, Some(Cursor { uidvalidity: 7, last_uid: 5 }));
+    assert_eq!(ledger_of(&reader).mails().await, [mail(1), mail(2), mail(4)]);
+    assert_eq!(ledger_of(&reader).cursor().await, Some(Cursor { uidvalidity: 7, last_uid: 5 }));
 }
 
 #[tokio::test]
 async fn a_mail_in_an_answer_that_makes_no_sense_is_read_all_the_same() {
     let server = script(5, &[Fault::Nonsense(3)]);
     let reader = reader(settings(server.port(), "ada")).await;
-    let ledger = Ledger::of(&reader);
+    let ledger = ledger_of(&reader);
     while_reading(vec![reader], async || {
         ledger.until_mails(5).await;
     })
     .await;
-    assert!(ledger.unreadable().is_empty());
+    assert!(ledger.unreadable().await.is_empty());
 }
 
 #[tokio::test]
@@ -482,12 +412,12 @@ async fn a_mail_that_can_not_be_read_is_put_aside_and_the_next_goes_on() {
     for faults in [&[Fault::UtterNonsense(3)][..], &[Fault::Withhold(3)], &refused] {
         let server = script(5, faults);
         let reader = reader(settings(server.port(), "ada")).await;
-        let ledger = Ledger::of(&reader);
+        let ledger = ledger_of(&reader);
         while_reading(vec![reader], async || {
             ledger.until_mails(4).await;
         })
         .await;
-        assert_eq!(ledger.unreadable(), [3]);
+        assert_eq!(ledger.unreadable().await, [3]);
         assert!(!server.commands().iter().any(|command| command.contains("STORE")));
     }
 }

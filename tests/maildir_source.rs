@@ -6,29 +6,18 @@ use std::path::Path;
 
 use chrono::DateTime;
 use ticketd::clock::Clock;
-use ticketd::ingest;
 use ticketd::sources::maildir::{self, Maildir};
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::stub_postgres;
+use crate::harness::ledger::{Ledger, database};
+use crate::harness::wait;
 
-// ---- storage: the only lines that know where mail goes
-
-/// The file names and contents that the ledger holds of a mailbox.
-fn stored(mailbox: &str) -> Vec<(String, Vec<u8>)> {
-    ingest::with(mailbox, |stored| stored.files.clone().into_iter().collect())
-}
-
-fn storage_fails(mailbox: &str, fails: bool) {
-    ingest::with(mailbox, |stored| stored.fail = fails);
-}
-
-fn maildir(folder: &Path, mailbox: &str) -> Maildir {
+async fn maildir(folder: &Path) -> (Maildir, Ledger) {
+    let (db, mailbox) = (database().await, "support".to_owned());
     let clock = Clock::told(DateTime::UNIX_EPOCH);
-    Maildir::new(folder.to_owned(), mailbox.to_owned(), 1000, stub_postgres::pool(), clock)
+    let maildir = Maildir::new(folder.to_owned(), mailbox.clone(), 1000, db.clone(), clock);
+    (maildir, Ledger { db, mailbox })
 }
-
-// ---- what happens
 
 fn deliver(folder: &Path, name: &str, raw: &[u8]) {
     std::fs::create_dir_all(folder.join("new")).unwrap();
@@ -45,7 +34,7 @@ fn files(folder: &Path, part: &str) -> Vec<String> {
 #[tokio::test]
 async fn mails_are_taken_in_and_filed_away() {
     let folder = tempfile::tempdir().unwrap();
-    let mut maildir = maildir(folder.path(), "maildir-1");
+    let (mut maildir, ledger) = maildir(folder.path()).await;
     assert_eq!(maildir::sync_once(&mut maildir).await.unwrap(), 0);
     for (name, raw) in
         [("2.b", &b"second"[..]), ("1.a:2,S", b"first"), (".hidden", b"no mail"), ("3.c", &[b'x'; 2000])]
@@ -55,7 +44,7 @@ async fn mails_are_taken_in_and_filed_away() {
     std::os::unix::fs::symlink("/etc/hostname", folder.path().join("new/4.link")).unwrap();
     assert_eq!(maildir::sync_once(&mut maildir).await.unwrap(), 3);
     let expected = [("1.a", b"first".to_vec()), ("2.b", b"second".to_vec()), ("3.c", vec![b'x'; 1000])];
-    assert_eq!(stored("maildir-1"), expected.map(|(name, raw)| (name.to_owned(), raw)));
+    assert_eq!(ledger.files().await, expected.map(|(name, raw)| (name.to_owned(), raw)));
     assert_eq!(files(folder.path(), "cur"), ["1.a:2,S", "2.b:2,", "3.c:2,"]);
     assert_eq!(files(folder.path(), "new"), [".hidden", "4.link"]);
     assert_eq!(maildir::sync_once(&mut maildir).await.unwrap(), 0);
@@ -64,12 +53,12 @@ async fn mails_are_taken_in_and_filed_away() {
 #[tokio::test]
 async fn nothing_is_filed_away_before_it_is_stored() {
     let folder = tempfile::tempdir().unwrap();
-    let mut maildir = maildir(folder.path(), "maildir-2");
+    let (mut maildir, ledger) = maildir(folder.path()).await;
     deliver(folder.path(), "1.a", b"mail");
-    storage_fails("maildir-2", true);
+    ledger.fails(true).await;
     maildir::sync_once(&mut maildir).await.unwrap_err();
     assert_eq!(files(folder.path(), "new"), ["1.a"]);
-    storage_fails("maildir-2", false);
+    ledger.fails(false).await;
     assert_eq!(maildir::sync_once(&mut maildir).await.unwrap(), 1);
     assert_eq!(files(folder.path(), "cur"), ["1.a:2,"]);
 }
@@ -77,7 +66,7 @@ async fn nothing_is_filed_away_before_it_is_stored() {
 #[tokio::test]
 async fn a_mail_that_can_not_be_moved_is_stored_once_and_moved_when_it_can() {
     let folder = tempfile::tempdir().unwrap();
-    let mut maildir = maildir(folder.path(), "maildir-3");
+    let (mut maildir, ledger) = maildir(folder.path()).await;
     deliver(folder.path(), "1.a", b"mail");
     std::fs::write(folder.path().join("cur"), b"in the way").unwrap();
     assert_eq!(maildir::sync_once(&mut maildir).await.unwrap(), 1);
@@ -85,20 +74,18 @@ async fn a_mail_that_can_not_be_moved_is_stored_once_and_moved_when_it_can() {
     std::fs::remove_file(folder.path().join("cur")).unwrap();
     assert_eq!(maildir::sync_once(&mut maildir).await.unwrap(), 0);
     assert_eq!(files(folder.path(), "cur"), ["1.a:2,"]);
+    assert_eq!(ledger.files().await, [("1.a".to_owned(), b"mail".to_vec())]);
 }
 
 #[tokio::test]
 async fn it_runs_until_it_is_told_to_stop() {
     let folder = tempfile::tempdir().unwrap();
-    let mut maildir = maildir(folder.path(), "maildir-4");
+    let (mut maildir, ledger) = maildir(folder.path()).await;
     maildir.poll = std::time::Duration::from_millis(5);
     let shutdown = CancellationToken::new();
-    let mut changed = ingest::CHANGED.subscribe();
     let story = async {
         deliver(folder.path(), "1.a", b"mail");
-        while stored("maildir-4").is_empty() {
-            changed.changed().await.unwrap();
-        }
+        wait::until("the mail is stored", async || !ledger.files().await.is_empty()).await;
         shutdown.cancel();
     };
     tokio::join!(maildir::run(maildir, shutdown.clone()), story);

@@ -5,11 +5,7 @@
 use sqlx::PgPool;
 use ticketd::sources::lock::ReaderLock;
 
-use crate::harness::stub_postgres;
-
-async fn database() -> PgPool {
-    std::future::ready(stub_postgres::pool()).await
-}
+use crate::harness::ledger::database;
 
 /// Ends the connections of all who hold the lock `imap:lost`, as a restart of PostgreSQL would.
 async fn cut_lock_holders(db: &PgPool) {

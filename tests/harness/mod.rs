@@ -6,6 +6,8 @@ pub mod daemon;
 pub mod desk;
 pub mod dovecot;
 pub mod gemini;
+pub mod imap_script;
+pub mod ledger;
 pub mod logs;
 pub mod mail;
 pub mod postgres;

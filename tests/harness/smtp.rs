@@ -114,7 +114,6 @@ pub struct SmtpSink {
 #[derive(Debug, Default)]
 struct Seen {
     mails: Vec<Received>,
-    connections: usize,
 }
 
 impl SmtpSink {
@@ -165,21 +164,10 @@ impl SmtpSink {
         self.seen.borrow().mails.clone()
     }
 
-    /// How many connections there were.
-    pub fn connections(&self) -> usize {
-        Server::shared().ask(&json!({"do": "sync"}));
-        self.seen.borrow().connections
-    }
-
     /// Waits until there are at least `count` mails and returns all of them.
     pub async fn wait_for(&self, count: usize) -> Vec<Received> {
         self.wait("mails", count, |seen| seen.mails.len()).await;
         self.mails()
-    }
-
-    /// Waits until there were at least `count` connections.
-    pub async fn wait_for_connections(&self, count: usize) {
-        self.wait("connections", count, |seen| seen.connections).await;
     }
 
     async fn wait(&self, what: &str, wanted: usize, count: impl Fn(&Seen) -> usize) {
@@ -279,12 +267,12 @@ fn listen(events: ChildStdout, sinks: &Sinks, answers: &mpsc::Sender<Value>) {
             continue;
         };
         let sink = told.get("sink").and_then(Value::as_u64).expect("a sink's number");
-        let mail = (event == "mail").then(|| read_mail(&told));
+        if event != "mail" {
+            continue;
+        }
+        let mail = read_mail(&told);
         let seen = sinks.lock().unwrap_or_else(PoisonError::into_inner).entry(sink).or_default().clone();
-        seen.send_modify(|seen| match mail {
-            Some(mail) => seen.mails.push(mail),
-            None => seen.connections += 1,
-        });
+        seen.send_modify(|seen| seen.mails.push(mail));
     }
 }
 
