@@ -291,10 +291,22 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The configured filter, less what would write mail, addresses and passwords into the log: these crates show the wire at
+/// `debug` and `trace`, whatever is asked for.
+fn log_filter(configured: &str) -> anyhow::Result<EnvFilter> {
+    let mut filter =
+        EnvFilter::try_new(configured).context("telemetry.log is no log filter, such as \"info\"")?;
+    for capped in
+        ["async_imap=info", "lettre=info", "hyper=info", "reqwest=info", "sqlx::postgres::notice=warn"]
+    {
+        filter = filter.add_directive(capped.parse().context("a log directive of ours")?);
+    }
+    Ok(filter)
+}
+
 /// Logs go to standard error: JSON under systemd, plain on a terminal.
 pub(crate) fn start_logging(telemetry: &Telemetry) -> anyhow::Result<()> {
-    let filter =
-        EnvFilter::try_new(&telemetry.log).context("telemetry.log is no log filter, such as \"info\"")?;
+    let filter = log_filter(&telemetry.log)?;
     let plain = match telemetry.format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
         LogFormat::Plain => true,
@@ -528,4 +540,21 @@ async fn ledger(path: &Path, fate: Option<&str>, limit: i64) -> anyhow::Result<(
     }
     storage.close().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_filter_shows_the_wire() {
+        for configured in ["trace", "async_imap=trace", "lettre=debug,info"] {
+            let filter = log_filter(configured).unwrap().to_string();
+            for capped in ["async_imap=info", "lettre=info"] {
+                assert!(filter.split(',').any(|d| d == capped), "{configured}: {filter}");
+            }
+            assert!(!filter.contains("async_imap=trace") && !filter.contains("lettre=debug"), "{filter}");
+        }
+        assert!(log_filter("ticketd=loud").is_err());
+    }
 }
