@@ -104,7 +104,8 @@ fn judge(candidate: &Candidate, weights: &BTreeMap<String, f64>) -> Judged {
         .iter()
         .map(|(slug, level)| weights.get(slug).copied().unwrap_or(0.0) * f64::from(*level) / HIGHEST_LEVEL)
         .sum();
-    let coverage = if total > 0.0 { covered / total } else { 0.0 };
+    // Sums of fractions end a hair above 1.
+    let coverage = if total > 0.0 { (covered / total).min(1.0) } else { 0.0 };
     let verdict = if member.role == Role::Admin {
         Verdict::Fallback
     } else if skills.is_empty() {
