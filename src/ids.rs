@@ -40,6 +40,10 @@ id!(
     DeliveryId
 );
 id!(
+    /// One place in Discord where a ticket is shown.
+    ThreadId
+);
+id!(
     /// One row of the inbound ledger.
     InboundId
 );

@@ -229,7 +229,7 @@ impl Ingest {
             follow_up_of = Some(ticket);
         }
         let opening = Opening {
-            mailbox: arrival.mailbox.to_owned(),
+            mailbox: Some(arrival.mailbox.to_owned()),
             acknowledge: self.config.mail.acknowledge && read.may_acknowledge,
             follow_up_of,
             related_to: related,
@@ -276,6 +276,7 @@ impl Ingest {
             html: read.html.clone(),
             sender_class: read.class.as_str(),
             from_human: read.class == Class::Human,
+            origin: None,
             reply_to: read.reply_to.clone(),
             refs: deduplicated(refs),
             new_ids,

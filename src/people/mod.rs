@@ -55,6 +55,8 @@ pub struct Person {
     pub role: Role,
     pub active: bool,
     pub email: Option<String>,
+    /// The user id in Discord.
+    pub discord: Option<u64>,
 }
 
 /// A staff member as the assignment sees one.
@@ -108,8 +110,46 @@ pub async fn by_address(
     name: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<PersonId> {
+    by_identity(tx, "email", address, name, now).await
+}
+
+/// The person behind a user of Discord, made if the user is new.
+pub async fn by_discord(tx: &mut Tx, user: u64, name: &str, now: DateTime<Utc>) -> sqlx::Result<PersonId> {
+    by_identity(tx, "discord", &user.to_string(), name, now).await
+}
+
+/// The person behind a user of Discord, if it is known.
+pub async fn find_by_discord(tx: &mut Tx, user: u64) -> sqlx::Result<Option<Person>> {
+    match sql::find(tx, "discord", &user.to_string()).await? {
+        Some(id) => sql::person(&mut **tx, id).await,
+        None => Ok(None),
+    }
+}
+
+/// Sets the role that a person has by a Discord role; `None`: none. A moderator who is new to us may take what nobody
+/// fit before.
+pub async fn set_discord_role(
+    tx: &mut Tx,
+    person: PersonId,
+    role: Option<Role>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let role = role.filter(|role| role.is_staff());
+    if sql::set_discord_role(tx, person.0, role.map(Role::as_str)).await? {
+        queue::enqueue(tx, &queue::REASSIGN, 0, now).await?;
+    }
+    Ok(())
+}
+
+async fn by_identity(
+    tx: &mut Tx,
+    channel: &str,
+    address: &str,
+    name: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<PersonId> {
     let name = if name.trim().is_empty() { address } else { name };
-    let found = sql::find_or_insert(tx, address, name, now).await?;
+    let found = sql::find_or_insert(tx, channel, address, name, now).await?;
     match (found.known.or(found.entered), found.made) {
         (Some(person), _) => Ok(person.into()),
         // Another transaction entered the address while we did: it has committed, and the person we made is nobody.
@@ -117,14 +157,14 @@ pub async fn by_address(
             if let Some(orphan) = orphan {
                 sql::delete_person(tx, orphan).await?;
             }
-            sql::find(tx, address).await?.map(PersonId).ok_or(sqlx::Error::RowNotFound)
+            sql::find(tx, channel, address).await?.map(PersonId).ok_or(sqlx::Error::RowNotFound)
         }
     }
 }
 
 /// The person behind a mail address, if it is known.
 pub async fn find_by_address(tx: &mut Tx, address: &str) -> sqlx::Result<Option<Person>> {
-    match sql::find(tx, address).await? {
+    match sql::find(tx, "email", address).await? {
         Some(id) => sql::person(&mut **tx, id).await,
         None => Ok(None),
     }

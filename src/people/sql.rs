@@ -15,23 +15,25 @@ pub(super) struct Found {
 
 pub(super) async fn find_or_insert(
     tx: &mut Tx,
+    channel: &str,
     address: &str,
     name: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Found> {
     sqlx::query_as!(
         Found,
-        "WITH known AS (SELECT person_id FROM identities WHERE channel = 'email' AND address = $1),
+        "WITH known AS (SELECT person_id FROM identities WHERE channel = $4 AND address = $1),
               made AS (INSERT INTO persons (name, created_at)
                        SELECT $2, $3 WHERE NOT EXISTS (SELECT FROM known) RETURNING id),
               entered AS (INSERT INTO identities (person_id, channel, address, created_at)
-                          SELECT id, 'email', $1, $3 FROM made
+                          SELECT id, $4, $1, $3 FROM made
                           ON CONFLICT (channel, address) DO NOTHING RETURNING person_id)
          SELECT (SELECT person_id FROM known) AS known, (SELECT id FROM made) AS made,
                 (SELECT person_id FROM entered) AS entered",
         address,
         name,
-        now
+        now,
+        channel
     )
     .fetch_one(&mut **tx)
     .await
@@ -42,17 +44,23 @@ pub(super) async fn delete_person(tx: &mut Tx, id: i64) -> sqlx::Result<()> {
     Ok(())
 }
 
-pub(super) async fn find(tx: &mut Tx, address: &str) -> sqlx::Result<Option<i64>> {
-    sqlx::query_scalar!("SELECT person_id FROM identities WHERE channel = 'email' AND address = $1", address)
-        .fetch_optional(&mut **tx)
-        .await
+pub(super) async fn find(tx: &mut Tx, channel: &str, address: &str) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        "SELECT person_id FROM identities WHERE channel = $1 AND address = $2",
+        channel,
+        address
+    )
+    .fetch_optional(&mut **tx)
+    .await
 }
 
 pub(super) async fn person(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Person>> {
     let row = sqlx::query!(
         "SELECT id, name, role, active,
                 (SELECT address FROM identities WHERE person_id = persons.id AND channel = 'email'
-                 ORDER BY verified_at NULLS LAST, id LIMIT 1) AS email
+                 ORDER BY verified_at NULLS LAST, id LIMIT 1) AS email,
+                (SELECT address FROM identities WHERE person_id = persons.id AND channel = 'discord'
+                 ORDER BY id LIMIT 1) AS discord
          FROM persons WHERE id = $1",
         id
     )
@@ -64,6 +72,7 @@ pub(super) async fn person(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Opt
         role: Role::parse(&r.role),
         active: r.active,
         email: r.email,
+        discord: r.discord.and_then(|id| id.parse().ok()),
     }))
 }
 
@@ -138,7 +147,7 @@ pub(super) async fn upsert_skill(tx: &mut Tx, skill: &Skill, now: DateTime<Utc>)
 
 pub(super) async fn set_staff(tx: &mut Tx, id: i64, staff: &NewStaff) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE persons SET name = $2, role = $3, cap = $4, away = $5, active = TRUE WHERE id = $1",
+        "UPDATE persons SET name = $2, granted_role = $3, cap = $4, away = $5, active = TRUE WHERE id = $1",
         id,
         staff.name,
         staff.role.as_str(),
@@ -170,9 +179,13 @@ pub(super) async fn set_away(tx: &mut Tx, id: i64, away: bool) -> sqlx::Result<(
 }
 
 pub(super) async fn make_admin(tx: &mut Tx, id: i64, name: &str) -> sqlx::Result<()> {
-    sqlx::query!("UPDATE persons SET role = 'admin', active = TRUE, name = $2 WHERE id = $1", id, name)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!(
+        "UPDATE persons SET granted_role = 'admin', active = TRUE, name = $2 WHERE id = $1",
+        id,
+        name
+    )
+    .execute(&mut **tx)
+    .await?;
     sqlx::query!(
         "UPDATE identities SET verified_at = created_at WHERE person_id = $1 AND verified_at IS NULL",
         id
@@ -240,4 +253,16 @@ pub(super) async fn insert_first_signing_key(
     .execute(&mut *tx)
     .await?;
     tx.commit().await
+}
+
+/// False: the role was that already.
+pub(super) async fn set_discord_role(tx: &mut Tx, person: i64, role: Option<&str>) -> sqlx::Result<bool> {
+    let changed = sqlx::query!(
+        "UPDATE persons SET discord_role = $2 WHERE id = $1 AND discord_role IS DISTINCT FROM $2",
+        person,
+        role
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(changed.rows_affected() == 1)
 }

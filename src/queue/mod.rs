@@ -37,6 +37,9 @@ pub struct Kind {
     pub backoff_cap: Duration,
     /// A job older than this gives up at its next failure; `None`: only attempts count.
     pub give_up_after: Option<TimeDelta>,
+    /// Jobs of this kind with the same subject take turns: one is not begun before the one begun earlier has ended.
+    /// The index `jobs_started_in_turn` and the claim name these kinds.
+    pub in_turn: bool,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -58,12 +61,30 @@ pub const DELIVER: Kind = Kind {
     backoff: Duration::from_secs(5),
     backoff_cap: Duration::from_hours(1),
     give_up_after: Some(TimeDelta::days(5)),
+    in_turn: false,
 };
+/// Do what one interaction in Discord asks for; subject: the ledger row.
+pub const INTERACT: Kind = local("interact");
+/// Take in what was said in one thread in Discord, in order; subject: the thread. The lease covers fetching files.
+pub const HEAR: Kind = Kind { lease: Duration::from_mins(3), in_turn: true, ..local("hear") };
+/// Bring one thread in Discord up to date, in order; subject: the thread. Five days, as with mail.
+pub const MIRROR: Kind = Kind {
+    name: "mirror",
+    lease: Duration::from_mins(3),
+    backoff_cap: Duration::from_mins(15),
+    backoff: Duration::from_secs(2),
+    in_turn: true,
+    ..DELIVER
+};
+/// Mail one code that links an address; subject: the code. It is void after minutes, and so is its mail.
+pub const LETTER: Kind =
+    Kind { lease: Duration::from_mins(3), give_up_after: Some(TimeDelta::minutes(15)), ..local("letter") };
 /// Close what was resolved long ago; subject: 0.
 pub const CLOSE_RESOLVED: Kind = local("close_resolved");
 
 /// Every kind there is.
-pub const KINDS: [&Kind; 6] = [&INGEST, &TRIAGE, &ASSIGN, &REASSIGN, &DELIVER, &CLOSE_RESOLVED];
+pub const KINDS: [&Kind; 10] =
+    [&INGEST, &TRIAGE, &ASSIGN, &REASSIGN, &DELIVER, &CLOSE_RESOLVED, &INTERACT, &HEAR, &MIRROR, &LETTER];
 
 const fn local(name: &'static str) -> Kind {
     Kind {
@@ -73,6 +94,7 @@ const fn local(name: &'static str) -> Kind {
         backoff: SECOND,
         backoff_cap: Duration::from_mins(15),
         give_up_after: None,
+        in_turn: false,
     }
 }
 
@@ -335,6 +357,15 @@ mod tests {
         assert_eq!(DELIVER.pause_after(1, 0.0), Duration::from_millis(3750));
         assert_eq!(DELIVER.pause_after(1, 1.0), Duration::from_millis(6250));
         assert_eq!(DELIVER.pause_after(i32::MAX, 0.5), DELIVER.backoff_cap);
+    }
+
+    #[test]
+    fn the_claim_names_the_kinds_that_take_turns() {
+        let statement = include_str!("sql.rs");
+        for kind in KINDS {
+            let named = statement.contains(&format!("'{}'", kind.name));
+            assert_eq!(named, kind.in_turn, "{}", kind.name);
+        }
     }
 
     #[test]

@@ -49,7 +49,11 @@ pub(super) async fn claim(
         r#"WITH due AS MATERIALIZED (
              SELECT id FROM jobs
              WHERE failed_at IS NULL AND run_at <= $3 AND kind = ANY ($1)
-             ORDER BY run_at, id LIMIT $4 FOR UPDATE SKIP LOCKED
+               AND NOT (kind IN ('hear', 'mirror') AND EXISTS (
+                     SELECT FROM jobs earlier
+                     WHERE earlier.kind IN ('hear', 'mirror') AND earlier.kind = jobs.kind AND earlier.subject = jobs.subject
+                       AND earlier.attempt > 0 AND earlier.failed_at IS NULL AND earlier.id <> jobs.id))
+             ORDER BY run_at, id LIMIT $4 FOR UPDATE OF jobs SKIP LOCKED
            )
            UPDATE jobs SET attempt = attempt + 1, run_at = $3 + make_interval(secs => l.lease)
            FROM due, unnest($1::TEXT[], $2::DOUBLE PRECISION[]) AS l (kind, lease)

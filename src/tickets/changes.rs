@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Channel, Happening, Locked, Priority, Status, TicketError, outbox};
+use super::{Channel, Happening, Locked, Priority, Status, TicketError, outbox, threads};
 use crate::ids::{PersonId, TicketId};
 use crate::queue::{self, Tx};
 
@@ -88,6 +88,7 @@ pub async fn record_triage(
         "fallback_reason": record.fallback_reason,
     });
     super::sql::insert_event(tx, ticket.0, "triaged", None, Channel::Web, &data, now).await?;
+    threads::changed(tx, ticket, now).await?;
     if locked.status.is_active() && locked.outcome != Some(Outcome::Matched) && !locked.assignee_set {
         queue::enqueue(tx, &queue::ASSIGN, ticket.0, now).await?;
     }
@@ -179,6 +180,7 @@ pub async fn record_assignment(
     sql::apply_assignment(tx, ticket.id.0, record, now).await?;
     let data = json!({"outcome": record.outcome, "assignee": record.assignee, "reason": record.reason});
     super::sql::insert_event(tx, ticket.id.0, "assigned", None, Channel::Web, &data, now).await?;
+    threads::changed(tx, ticket.id, now).await?;
     let Some(assignee) = record.assignee else { return Ok(()) };
     super::move_on(tx, ticket, Happening::Assigned, None, Channel::Web, now).await?;
     crate::people::note_assigned(tx, assignee, now).await?;

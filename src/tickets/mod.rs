@@ -9,14 +9,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::ids::{DeliveryId, InboundId, MessageId, PersonId, TicketId};
+use crate::ids::{DeliveryId, InboundId, MessageId, PersonId, ThreadId, TicketId};
 use crate::queue::{self, Tx};
 
+pub mod actions;
 pub mod changes;
 pub mod outbox;
 pub mod read;
 mod sql;
 mod status;
+pub mod threads;
 
 pub use changes::{AssignmentRecord, Outcome, TriageRecord};
 pub use status::{Happening, Status, next};
@@ -83,6 +85,16 @@ pub enum TicketError {
     Raced,
     #[error("the answer is empty")]
     EmptyReply,
+    #[error("somebody has ticket #{0} already")]
+    Taken(TicketId),
+    #[error("nobody has ticket #{0}")]
+    Unassigned(TicketId),
+    #[error("tickets are given to active moderators and admins only")]
+    NotStaff,
+    #[error("there is no such skill in the catalogue")]
+    UnknownSkill,
+    #[error("it has left already: it cannot be taken back")]
+    TooLate,
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
@@ -101,12 +113,20 @@ pub struct NewAttachment {
     pub content: Vec<u8>,
 }
 
-/// Someone who takes part in a ticket by mail.
+/// Someone who takes part in a ticket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewParticipant {
     pub person: PersonId,
-    /// Where mail for this participant goes.
+    /// Where what is said goes: a mail address, or (of a message from Discord) a user id there.
     pub address: String,
+}
+
+/// The message in Discord that something was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub message: u64,
+    /// The thread it was written in, where it need not be shown again.
+    pub thread: Option<ThreadId>,
 }
 
 /// One message that came in.
@@ -123,6 +143,7 @@ pub struct Inbound {
     pub sender_class: &'static str,
     /// A person wrote it: it may move the status and be answered.
     pub from_human: bool,
+    pub origin: Option<Origin>,
     pub reply_to: Option<String>,
     /// In-Reply-To and References, oldest first.
     pub refs: Vec<String>,
@@ -139,7 +160,8 @@ pub struct Inbound {
 /// How a new ticket begins.
 #[derive(Clone, Debug, Default)]
 pub struct Opening {
-    pub mailbox: String,
+    /// The mailbox it came to; `None`: it did not come by mail.
+    pub mailbox: Option<String>,
     /// Tell the requester that it arrived, and with which number.
     pub acknowledge: bool,
     pub follow_up_of: Option<TicketId>,
@@ -171,8 +193,9 @@ pub async fn open(
         return Err(TicketError::Raced);
     }
     let (ticket, message_id) = (TicketId(opened.ticket_id), MessageId(opened.message_id));
-    sql::insert_participants(tx, ticket.0, "cc", &message.cc, now).await?;
+    sql::insert_participants(tx, ticket.0, "cc", Channel::Email, &message.cc, now).await?;
     insert_attachments(tx, message_id, &message.attachments).await?;
+    threads::relay(tx, ticket, message_id, None, now).await?;
     let mut jobs = vec![(&queue::TRIAGE, ticket.0, now)];
     if let Some(acknowledgement) = opened.delivery_id {
         // Before the triage: the requester should not wait for a judgement.
@@ -235,10 +258,11 @@ pub async fn append(
     insert_attachments(tx, id, &message.attachments).await?;
     if message.from_human {
         // A machine that answers what was forwarded to it takes no part.
-        sql::insert_participants(tx, ticket.id.0, "joined", std::slice::from_ref(&message.author), now)
-            .await?;
+        let author = std::slice::from_ref(&message.author);
+        sql::insert_participants(tx, ticket.id.0, "joined", message.channel, author, now).await?;
     }
-    sql::insert_participants(tx, ticket.id.0, "cc", &message.cc, now).await?;
+    sql::insert_participants(tx, ticket.id.0, "cc", Channel::Email, &message.cc, now).await?;
+    threads::relay(tx, ticket.id, id, None, now).await?;
     let mut status = ticket.status;
     if message.from_human {
         status = move_on(
@@ -283,6 +307,7 @@ pub async fn append_unverified(
     insert_attachments(tx, id, &message.attachments).await?;
     let data = json!({"message": id, "why": why});
     sql::insert_event(tx, ticket.id.0, "unverified_note", None, message.channel, &data, now).await?;
+    threads::relay(tx, ticket.id, id, None, now).await?;
     if let Some(assignee) = ticket.assignee.filter(|_| ticket.assignee_active && message.from_human) {
         outbox::notify_staff(tx, ticket.id, assignee, Some(id), now).await?;
     }
@@ -295,7 +320,7 @@ pub struct StaffMessage<'a> {
     pub author: PersonId,
     pub channel: Channel,
     pub text: &'a str,
-    /// The mail it came by, if it came by mail.
+    /// The mail or message it was read from, with its files.
     pub inbound: Option<&'a Inbound>,
 }
 
@@ -318,6 +343,7 @@ pub async fn reply(
     let data = json!({"message": id});
     sql::insert_event(tx, ticket.id.0, "reply", Some(message.author.0), message.channel, &data, now).await?;
     outbox::reply_to_participants(tx, ticket.id, id, message.author, leaves_at, now).await?;
+    threads::relay(tx, ticket.id, id, (leaves_at > now).then_some(leaves_at), now).await?;
     Ok(id)
 }
 
@@ -335,6 +361,10 @@ pub async fn note(
     let data = json!({"message": id});
     sql::insert_event(tx, ticket.id.0, "note", Some(message.author.0), message.channel, &data, now).await?;
     sql::touch(tx, ticket.id.0, now).await?;
+    if let Some(inbound) = message.inbound {
+        insert_attachments(tx, id, &inbound.attachments).await?;
+    }
+    threads::relay(tx, ticket.id, id, None, now).await?;
     Ok(id)
 }
 
@@ -349,12 +379,16 @@ pub async fn resolve(
     move_on(tx, ticket, Happening::Resolved, Some(by), channel, now).await?;
     // A place is free: someone may fit now whom nobody fit before.
     queue::enqueue(tx, &queue::REASSIGN, 0, now).await?;
-    Ok(())
+    Ok(threads::changed(tx, ticket.id, now).await?)
 }
 
 /// Closes what was resolved before `before`. Returns how many.
 pub async fn close_resolved(tx: &mut Tx, before: DateTime<Utc>, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    sql::close_resolved(tx, before, now).await
+    let closed = sql::close_resolved(tx, before, now).await?;
+    for ticket in &closed {
+        threads::changed(tx, TicketId(*ticket), now).await?;
+    }
+    Ok(closed.len() as u64)
 }
 
 /// Moves the status by the table, and writes it down where it changed.

@@ -113,7 +113,7 @@ pub(super) async fn reply_to_participants(
     leaves_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let ids = sql::insert_replies(tx, ticket.0, message.0, author.0, now).await?;
+    let ids = sql::insert_replies(tx, ticket.0, message.0, author.0, leaves_at, now).await?;
     let jobs: Vec<_> = ids.into_iter().map(|id| (&queue::DELIVER, id, leaves_at)).collect();
     queue::enqueue_all(tx, &jobs, now).await
 }

@@ -49,8 +49,13 @@ pub struct Message {
     pub author_id: Option<PersonId>,
     pub author_name: Option<String>,
     pub author_address: Option<String>,
+    /// As it stands after the last revision.
     pub visible: String,
     pub body: String,
+    pub edited_at: Option<DateTime<Utc>>,
+    pub deleted_at: Option<DateTime<Utc>>,
+    /// Staff took it back before it left.
+    pub withdrawn: bool,
     pub sender_class: String,
     pub unverified: bool,
     pub reply_to: Option<String>,
@@ -132,11 +137,20 @@ pub async fn ticket(db: &sqlx::PgPool, sight: Sight, ticket: TicketId) -> sqlx::
     Ok(hidden(sight, sql::list(db, sight, None, None, Some(ticket.0), 1).await?).pop())
 }
 
-/// The conversation, oldest first. Who is not staff gets no notes, and no address of a member of staff.
+/// The conversation, oldest first. Who is not staff gets no notes, no address of a member of staff, nothing that was
+/// withdrawn or deleted, and of what was edited the last version only.
 pub async fn messages(db: &sqlx::PgPool, ticket: TicketId, for_staff: bool) -> sqlx::Result<Vec<Message>> {
     let mut messages = sql::messages(db, ticket.0, for_staff).await?;
-    for message in messages.iter_mut().filter(|m| !for_staff && m.kind == "outbound") {
-        message.author_address = None;
+    if !for_staff {
+        messages.retain(|m| !m.withdrawn && m.deleted_at.is_none());
+        for message in &mut messages {
+            if message.edited_at.is_some() {
+                message.body.clone_from(&message.visible);
+            }
+            if message.kind == "outbound" {
+                message.author_address = None;
+            }
+        }
     }
     Ok(messages)
 }

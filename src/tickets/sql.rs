@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Channel, Inbound, Locked, NewAttachment, NewParticipant, Opening, StaffMessage, Status};
+use super::{Channel, Inbound, Locked, NewAttachment, NewParticipant, Opening, Origin, StaffMessage, Status};
 use crate::ids::{PersonId, TicketId};
 use crate::queue::Tx;
 
@@ -47,11 +47,11 @@ pub(super) async fn open(
              VALUES ($1, $2, $3, $4, $5, $6, $7, $7) RETURNING id
            ), m AS (
              INSERT INTO messages (ticket_id, kind, channel, author_id, inbound_id, rfc_id, subject, body, visible, html,
-                                   sender_class, reply_to, refs, sent_at, created_at, problems)
-             SELECT id, 'inbound', $2, $4, $8, $9, $1, $10, $11, $12, $13, $14, $15, $16, $17, $22 FROM t RETURNING id
+                                   sender_class, reply_to, refs, sent_at, created_at, problems, discord_id)
+             SELECT id, 'inbound', $2, $4, $8, $9, $1, $10, $11, $12, $13, $14, $15, $16, $17, $22, $23 FROM t RETURNING id
            ), p AS (
-             INSERT INTO participants (ticket_id, person_id, part, address, joined_at)
-             SELECT id, $4, 'requester', $18, $7 FROM t
+             INSERT INTO participants (ticket_id, person_id, part, address, joined_at, channel)
+             SELECT id, $4, 'requester', $18, $7, CASE $2 WHEN 'discord' THEN 'discord' ELSE 'email' END FROM t
            ), i AS (
              INSERT INTO thread_ids (id_hash, ticket_id) SELECT h, t.id FROM unnest($19::BYTEA[]) AS h, t
              ON CONFLICT (id_hash) DO NOTHING RETURNING 1
@@ -86,10 +86,16 @@ pub(super) async fn open(
         &sorted(&m.new_ids),
         event,
         opening.acknowledge,
-        m.problems
+        m.problems,
+        m.origin.map(discord_id)
     )
     .fetch_one(&mut **tx)
     .await
+}
+
+/// Discord's ids are 63-bit numbers for the next hundred years.
+fn discord_id(origin: Origin) -> i64 {
+    i64::try_from(origin.message).unwrap_or(-1)
 }
 
 pub(super) struct Inserted {
@@ -108,8 +114,9 @@ pub(super) async fn insert_inbound(
         Inserted,
         r#"WITH m AS (
              INSERT INTO messages (ticket_id, kind, channel, author_id, inbound_id, rfc_id, subject, body, visible, html,
-                                   sender_class, unverified, reply_to, refs, sent_at, created_at, problems)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $18) RETURNING id
+                                   sender_class, unverified, reply_to, refs, sent_at, created_at, problems, discord_id,
+                                   origin_thread)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $18, $19, $20) RETURNING id
            ), i AS (
              INSERT INTO thread_ids (id_hash, ticket_id) SELECT h, $1 FROM unnest($17::BYTEA[]) AS h
              ON CONFLICT (id_hash) DO NOTHING RETURNING 1
@@ -132,7 +139,9 @@ pub(super) async fn insert_inbound(
         m.sent_at,
         m.received_at,
         &sorted(&m.new_ids),
-        m.problems
+        m.problems,
+        m.origin.map(discord_id),
+        m.origin.and_then(|o| o.thread).map(|t| t.0)
     )
     .fetch_one(&mut **tx)
     .await
@@ -145,9 +154,11 @@ pub(super) async fn insert_staff_message(
     m: &StaffMessage<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<i64> {
+    let origin = m.inbound.and_then(|i| i.origin);
     sqlx::query_scalar!(
-        "INSERT INTO messages (ticket_id, kind, channel, author_id, inbound_id, rfc_id, body, visible, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8) RETURNING id",
+        "INSERT INTO messages (ticket_id, kind, channel, author_id, inbound_id, rfc_id, body, visible, created_at, discord_id,
+                               origin_thread)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10) RETURNING id",
         ticket,
         kind,
         m.channel.as_str(),
@@ -155,7 +166,9 @@ pub(super) async fn insert_staff_message(
         m.inbound.map(|i| i.ledger.0),
         m.inbound.and_then(|i| i.rfc_id.clone()),
         m.text,
-        now
+        now,
+        origin.map(discord_id),
+        origin.and_then(|o| o.thread).map(|t| t.0)
     )
     .fetch_one(&mut **tx)
     .await
@@ -166,6 +179,7 @@ pub(super) async fn insert_participants(
     tx: &mut Tx,
     ticket: i64,
     part: &str,
+    channel: Channel,
     list: &[NewParticipant],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
@@ -175,16 +189,18 @@ pub(super) async fn insert_participants(
     let people: Vec<i64> = list.iter().map(|p| p.person.0).collect();
     let addresses: Vec<String> = list.iter().map(|p| p.address.clone()).collect();
     sqlx::query!(
-        "INSERT INTO participants (ticket_id, person_id, part, address, joined_at)
-         SELECT DISTINCT ON (person) $1::BIGINT, person, $2, address, $5::TIMESTAMPTZ
+        "INSERT INTO participants (ticket_id, person_id, part, address, joined_at, channel)
+         SELECT DISTINCT ON (person) $1::BIGINT, person, $2, address, $5::TIMESTAMPTZ,
+                CASE $6 WHEN 'discord' THEN 'discord' ELSE 'email' END
          FROM unnest($3::BIGINT[], $4::TEXT[]) AS l (person, address)
-         ON CONFLICT (ticket_id, person_id) DO UPDATE SET address = excluded.address
+         ON CONFLICT (ticket_id, person_id, channel) DO UPDATE SET address = excluded.address
          WHERE $2 = 'joined' AND participants.address <> excluded.address",
         ticket,
         part,
         &people,
         &addresses,
-        now
+        now,
+        channel.as_str()
     )
     .execute(&mut **tx)
     .await?;
@@ -289,8 +305,8 @@ pub(super) async fn close_resolved(
     tx: &mut Tx,
     before: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> sqlx::Result<u64> {
-    let result = sqlx::query!(
+) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar!(
         r#"WITH due AS (
              SELECT id, channel FROM tickets WHERE status = 'resolved' AND resolved_at < $1
              ORDER BY id FOR UPDATE SKIP LOCKED
@@ -299,13 +315,12 @@ pub(super) async fn close_resolved(
              SELECT id, $2, 'status', channel, '{"from": "resolved", "to": "closed"}' FROM due
            )
            UPDATE tickets SET status = 'closed', closed_at = $2, updated_at = $2, version = version + 1
-           FROM due WHERE tickets.id = due.id"#,
+           FROM due WHERE tickets.id = due.id RETURNING tickets.id"#,
         before,
         now
     )
-    .execute(&mut **tx)
-    .await?;
-    Ok(result.rows_affected())
+    .fetch_all(&mut **tx)
+    .await
 }
 
 pub(super) async fn set_bounced(

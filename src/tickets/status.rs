@@ -68,9 +68,22 @@ pub fn next(status: Status, happening: Happening) -> Option<Status> {
     }
 }
 
+/// Whether staff may put a ticket from one status into another by their word. `new` says that nobody has it.
+pub(super) fn may_set(from: Status, to: Status, is_assigned: bool) -> bool {
+    from != to && (to != Status::New || !is_assigned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn staff_may_set_any_status_but_call_new_what_somebody_has() {
+        assert!(may_set(Status::Closed, Status::Open, true));
+        assert!(may_set(Status::Open, Status::New, false));
+        assert!(!may_set(Status::Open, Status::New, true));
+        assert!(!may_set(Status::Open, Status::Open, true));
+    }
 
     #[test]
     fn the_table_of_transitions() {

@@ -68,8 +68,14 @@ impl From<TicketError> for Error {
     fn from(error: TicketError) -> Self {
         match error {
             TicketError::Unknown(_) => Self::NotFound,
-            TicketError::WrongStatus(..) | TicketError::Raced => Self::Conflict(error.to_string()),
-            TicketError::EmptyReply => Self::BadRequest(error.to_string()),
+            TicketError::WrongStatus(..)
+            | TicketError::Raced
+            | TicketError::Taken(_)
+            | TicketError::Unassigned(_)
+            | TicketError::TooLate => Self::Conflict(error.to_string()),
+            TicketError::EmptyReply | TicketError::NotStaff | TicketError::UnknownSkill => {
+                Self::BadRequest(error.to_string())
+            }
             TicketError::Database(error) => error.into(),
         }
     }

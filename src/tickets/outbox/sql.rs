@@ -36,19 +36,21 @@ pub(super) async fn insert_replies(
     ticket: i64,
     message: i64,
     author: i64,
+    leaves_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar!(
-        "INSERT INTO deliveries (ticket_id, message_id, answers_id, kind, channel, recipient_id, address, created_at)
+        "INSERT INTO deliveries (ticket_id, message_id, answers_id, kind, channel, recipient_id, address, created_at, due_at)
          SELECT $1, $2, (SELECT max(id) FROM messages WHERE ticket_id = $1 AND kind = 'inbound' AND sender_class = 'human'),
-                'reply', 'email', p.person_id, p.address, $4
-         FROM participants p WHERE p.ticket_id = $1 AND p.person_id <> $3
+                'reply', 'email', p.person_id, p.address, $4, $5
+         FROM participants p WHERE p.ticket_id = $1 AND p.person_id <> $3 AND p.channel = 'email'
          ON CONFLICT (message_id, recipient_id) WHERE kind = 'reply' DO NOTHING
          RETURNING id",
         ticket,
         message,
         author,
-        now
+        now,
+        leaves_at
     )
     .fetch_all(&mut **tx)
     .await
@@ -56,7 +58,7 @@ pub(super) async fn insert_replies(
 
 pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delivery>> {
     let row = sqlx::query!(
-        r#"SELECT d.id, d.kind, d.ticket_id, t.subject, t.mailbox, d.recipient_id, p.name AS recipient_name, d.address,
+        r#"SELECT d.id, d.kind, d.ticket_id, t.subject, t.mailbox, d.recipient_id AS "recipient_id!", p.name AS recipient_name, d.address,
                   d.state, d.rfc_id, d.envelope_from, d.content, d.created_at,
                   NOT EXISTS (SELECT FROM deliveries e WHERE e.ticket_id = d.ticket_id AND e.kind = 'notice'
                               AND e.recipient_id = d.recipient_id AND e.id < d.id) AS "is_first!",
@@ -141,7 +143,8 @@ pub(super) async fn files(db: &PgPool, message: i64) -> sqlx::Result<Vec<File>> 
 pub(super) async fn facts(db: &PgPool, ticket: i64) -> sqlx::Result<Facts> {
     let row = sqlx::query!(
         r#"SELECT t.priority, t.category, t.language, t.related_to, p.name AS requester_name,
-                  (SELECT address FROM participants pa WHERE pa.ticket_id = t.id AND pa.person_id = t.requester_id)
+                  (SELECT address FROM participants pa WHERE pa.ticket_id = t.id AND pa.person_id = t.requester_id
+                     AND pa.channel = 'email')
                     AS requester_address,
                   ARRAY(SELECT s.slug FROM ticket_skills ts JOIN skills s ON s.id = ts.skill_id
                         WHERE ts.ticket_id = t.id ORDER BY s.slug) AS "skills!",

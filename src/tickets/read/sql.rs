@@ -55,12 +55,18 @@ pub(super) async fn messages(db: &PgPool, ticket: i64, with_notes: bool) -> sqlx
                   p.name AS "author_name?",
                   (SELECT i.address FROM identities i WHERE i.person_id = m.author_id AND i.channel = 'email'
                    ORDER BY i.id LIMIT 1) AS author_address,
-                  m.visible, m.body, m.sender_class, m.unverified, m.reply_to, m.problems, m.sent_at, m.created_at,
+                  CASE WHEN r.kind = 'edited' THEN r.body ELSE m.visible END AS "visible!",
+                  CASE WHEN r.kind = 'edited' THEN r.at END AS edited_at,
+                  CASE WHEN r.kind = 'deleted' THEN r.at END AS deleted_at,
+                  m.withdrawn_at IS NOT NULL AS "withdrawn!",
+                  m.body, m.sender_class, m.unverified, m.reply_to, m.problems, m.sent_at, m.created_at,
                   COALESCE((SELECT jsonb_agg(jsonb_build_object('id', a.id, 'filename', a.filename,
                               'content_type', a.content_type, 'size', a.size, 'inline', a.inline) ORDER BY a.id)
                             FROM attachments a WHERE a.message_id = m.id), '[]')
                     AS "attachments!: sqlx::types::Json<Vec<Attachment>>"
            FROM messages m LEFT JOIN persons p ON p.id = m.author_id
+           LEFT JOIN LATERAL (SELECT kind, body, at FROM message_revisions WHERE message_id = m.id ORDER BY id DESC LIMIT 1)
+             AS r ON TRUE
            WHERE m.ticket_id = $1 AND ($2 OR m.kind <> 'note') ORDER BY m.created_at, m.id"#,
         ticket,
         with_notes

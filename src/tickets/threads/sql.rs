@@ -1,0 +1,337 @@
+//! The statements of threads and relays.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+
+use super::{Audience, Guild, Relay, Thread, signed, unsigned};
+use crate::ids::{DeliveryId, MessageId, ThreadId, TicketId};
+use crate::queue::Tx;
+
+pub(super) async fn set_guild(tx: &mut Tx, guild: Guild) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO discord_guild (guild_id, support_channel_id, staff_channel_id) VALUES ($1, $2, $3)
+         ON CONFLICT (one) DO UPDATE SET guild_id = excluded.guild_id, support_channel_id = excluded.support_channel_id,
+           staff_channel_id = excluded.staff_channel_id
+         WHERE (discord_guild.guild_id, discord_guild.support_channel_id, discord_guild.staff_channel_id)
+               <> (excluded.guild_id, excluded.support_channel_id, excluded.staff_channel_id)",
+        signed(guild.guild),
+        signed(guild.support_channel),
+        signed(guild.staff_channel)
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn clear_guild(tx: &mut Tx) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM discord_guild").execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// The threads of a ticket, made where they are missing. None where Discord is not configured.
+pub(super) async fn ensure(tx: &mut Tx, ticket: i64, now: DateTime<Utc>) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar!(
+        r#"WITH made AS (
+             INSERT INTO discord_threads (ticket_id, audience, handle, created_at)
+             SELECT t.id, a.audience, replace(gen_random_uuid()::TEXT, '-', ''), $2
+             FROM tickets t, discord_guild, unnest(ARRAY['staff', 'requester']) AS a (audience)
+             WHERE t.id = $1 AND (a.audience = 'staff' OR t.channel = 'discord')
+               AND NOT EXISTS (SELECT FROM discord_threads h WHERE h.ticket_id = t.id AND h.audience = a.audience)
+             ON CONFLICT (ticket_id, audience) DO NOTHING RETURNING id)
+           SELECT id AS "id!" FROM made
+           UNION ALL SELECT h.id FROM discord_threads h, discord_guild WHERE h.ticket_id = $1"#,
+        ticket,
+        now
+    )
+    .fetch_all(&mut **tx)
+    .await
+}
+
+/// What a requester sees leaves with the mail; staff see it at once, and until then may take it back.
+pub(super) async fn insert_relays(
+    tx: &mut Tx,
+    message: i64,
+    leaves_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO deliveries (ticket_id, message_id, kind, channel, address, thread_id, created_at, due_at, refresh_at)
+         SELECT m.ticket_id, m.id, 'relay', 'discord', h.audience || ' thread', h.id, $3,
+                CASE WHEN h.audience = 'requester' THEN $2::TIMESTAMPTZ END, CASE WHEN h.audience = 'staff' THEN $2 END
+         FROM messages m JOIN discord_threads h ON h.ticket_id = m.ticket_id
+         WHERE m.id = $1 AND h.id IS DISTINCT FROM m.origin_thread
+           AND (h.audience = 'staff' OR m.kind = 'outbound' OR (m.kind = 'inbound' AND m.sender_class = 'human'))
+         ON CONFLICT (message_id, thread_id) WHERE kind = 'relay' DO NOTHING",
+        message,
+        leaves_at,
+        now
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+struct Row {
+    id: i64,
+    ticket_id: i64,
+    audience: String,
+    handle: String,
+    channel_id: Option<i64>,
+    card_id: Option<i64>,
+    card_hash: Option<Vec<u8>>,
+    members: Vec<i64>,
+    begun_at: Option<DateTime<Utc>>,
+    archived: bool,
+    broken: Option<String>,
+    last_seen: i64,
+}
+
+impl From<Row> for Thread {
+    fn from(row: Row) -> Self {
+        Self {
+            id: ThreadId(row.id),
+            ticket: TicketId(row.ticket_id),
+            audience: Audience::parse(&row.audience),
+            handle: row.handle,
+            channel: row.channel_id.map(unsigned),
+            card: row.card_id.map(unsigned),
+            card_hash: row.card_hash,
+            members: row.members.into_iter().map(unsigned).collect(),
+            begun_at: row.begun_at,
+            archived: row.archived,
+            broken: row.broken,
+            last_seen: unsigned(row.last_seen),
+        }
+    }
+}
+
+pub(super) async fn threads(
+    db: &PgPool,
+    id: Option<i64>,
+    channel: Option<i64>,
+    handle: Option<&str>,
+    ticket: Option<i64>,
+) -> sqlx::Result<Vec<Thread>> {
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT id, ticket_id, audience, handle, channel_id, card_id, card_hash, members, begun_at, archived, broken, last_seen
+         FROM discord_threads WHERE id = $1 OR channel_id = $2 OR handle = $3 OR ticket_id = $4
+         ORDER BY audience DESC",
+        id,
+        channel,
+        handle,
+        ticket
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(Thread::from).collect())
+}
+
+pub(super) async fn listening(db: &PgPool) -> sqlx::Result<Vec<Thread>> {
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT id, ticket_id, audience, handle, channel_id, card_id, card_hash, members, begun_at, archived, broken, last_seen
+         FROM discord_threads WHERE channel_id IS NOT NULL AND NOT archived AND broken IS NULL ORDER BY id"
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(Thread::from).collect())
+}
+
+pub(super) async fn begin(db: &PgPool, id: i64, now: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE discord_threads SET begun_at = COALESCE(begun_at, $2) WHERE id = $1", id, now)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn card_shown(db: &PgPool, id: i64, card: i64, hash: &[u8]) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE discord_threads SET card_id = $2, card_hash = $3 WHERE id = $1", id, card, hash)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn made(db: &PgPool, id: i64, channel: i64) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE discord_threads SET channel_id = $2, last_seen = $2 WHERE id = $1", id, channel)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn joined(db: &PgPool, id: i64, user: i64) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE discord_threads SET members = members || $2 WHERE id = $1 AND NOT $2 = ANY (members)",
+        id,
+        user
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn set_archived(db: &PgPool, id: i64, archived: bool) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE discord_threads SET archived = $2 WHERE id = $1", id, archived).execute(db).await?;
+    Ok(())
+}
+
+/// False: it was broken already.
+pub(super) async fn set_broken(tx: &mut Tx, id: i64, why: &str) -> sqlx::Result<bool> {
+    let changed =
+        sqlx::query!("UPDATE discord_threads SET broken = $2 WHERE id = $1 AND broken IS NULL", id, why)
+            .execute(&mut **tx)
+            .await?;
+    Ok(changed.rows_affected() == 1)
+}
+
+pub(super) async fn repair(tx: &mut Tx, id: i64, anew: bool) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE discord_threads SET broken = NULL, archived = FALSE, card_hash = NULL,
+                channel_id = CASE WHEN $2 THEN NULL ELSE channel_id END, card_id = CASE WHEN $2 THEN NULL ELSE card_id END,
+                begun_at = CASE WHEN $2 THEN NULL ELSE begun_at END, members = CASE WHEN $2 THEN '{}' ELSE members END
+         WHERE id = $1",
+        id,
+        anew
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn seen(tx: &mut Tx, id: i64, message: i64) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE discord_threads SET last_seen = $2 WHERE id = $1 AND last_seen < $2", id, message)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn relays(
+    db: &PgPool,
+    thread: i64,
+    stale: bool,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Relay>> {
+    let rows = sqlx::query!(
+        r#"SELECT d.id, m.id AS message_id, m.kind, m.channel, p.name AS "author_name?", m.sender_class, m.unverified,
+                  m.problems, m.withdrawn_at, m.created_at, m.visible, r.kind AS "revision?", r.body AS "revised?",
+                  (SELECT i.address FROM identities i WHERE i.person_id = m.author_id AND i.channel = 'email'
+                   ORDER BY i.id LIMIT 1) AS author_address,
+                  NOT EXISTS (SELECT FROM messages f WHERE f.ticket_id = m.ticket_id AND f.id < m.id) AS "is_first!",
+                  (SELECT max(o.due_at) FROM deliveries o WHERE o.message_id = m.id AND o.due_at > $3) AS leaves_at,
+                  ARRAY(SELECT q.message_id FROM delivery_posts q WHERE q.delivery_id = d.id ORDER BY q.position)
+                    AS "posts!"
+           FROM deliveries d
+           JOIN messages m ON m.id = d.message_id
+           LEFT JOIN persons p ON p.id = m.author_id
+           LEFT JOIN LATERAL (SELECT kind, body FROM message_revisions WHERE message_id = m.id ORDER BY id DESC LIMIT 1) r
+             ON TRUE
+           WHERE d.thread_id = $1 AND d.kind = 'relay'
+             AND CASE WHEN $2 THEN d.state = 'sent' AND d.refresh_at <= $3
+                      ELSE d.state = 'waiting' AND (d.due_at IS NULL OR d.due_at <= $3) END
+           ORDER BY d.id LIMIT 100"#,
+        thread,
+        stale,
+        now
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| Relay {
+            delivery: DeliveryId(r.id),
+            message: MessageId(r.message_id),
+            kind: r.kind,
+            channel: r.channel,
+            author_name: r.author_name,
+            author_address: r.author_address,
+            edited: r.revision.as_deref() == Some("edited"),
+            deleted: r.revision.as_deref() == Some("deleted"),
+            text: r.revised.unwrap_or(r.visible),
+            sender_class: r.sender_class,
+            unverified: r.unverified,
+            problems: r.problems,
+            is_first: r.is_first,
+            withdrawn: r.withdrawn_at.is_some(),
+            leaves_at: r.leaves_at,
+            posts: r.posts.into_iter().map(unsigned).collect(),
+            created_at: r.created_at,
+        })
+        .collect())
+}
+
+pub(super) async fn insert_post(db: &PgPool, delivery: i64, position: i32, message: i64) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO delivery_posts (delivery_id, position, message_id) VALUES ($1, $2, $3)
+         ON CONFLICT (delivery_id, position) DO UPDATE SET message_id = excluded.message_id",
+        delivery,
+        position,
+        message
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn set_relayed(db: &PgPool, delivery: i64, now: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE deliveries SET state = 'sent', sent_at = $2, reason = NULL WHERE id = $1 AND state = 'waiting'",
+        delivery,
+        now
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn set_unpostable(db: &PgPool, delivery: i64, why: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE deliveries SET state = 'failed', reason = $2 WHERE id = $1 AND state = 'waiting'",
+        delivery,
+        why
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// A revision that came meanwhile has moved `refresh_at` on, and stays.
+pub(super) async fn set_refreshed(db: &PgPool, delivery: i64, as_of: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE deliveries SET refresh_at = NULL WHERE id = $1 AND refresh_at <= $2",
+        delivery,
+        as_of
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn next_due(
+    db: &PgPool,
+    thread: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<DateTime<Utc>>> {
+    sqlx::query_scalar!(
+        "SELECT min(at) FROM (
+           SELECT due_at AS at FROM deliveries WHERE thread_id = $1 AND kind = 'relay' AND state = 'waiting' AND due_at > $2
+           UNION ALL
+           SELECT refresh_at FROM deliveries WHERE thread_id = $1 AND kind = 'relay' AND state = 'sent' AND refresh_at > $2
+         ) AS next",
+        thread,
+        now
+    )
+    .fetch_one(db)
+    .await
+}
+
+pub(super) async fn message_of(db: &PgPool, discord_message: i64) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        r#"SELECT id AS "id!" FROM messages WHERE discord_id = $1
+           UNION ALL
+           SELECT d.message_id FROM delivery_posts q JOIN deliveries d ON d.id = q.delivery_id
+           WHERE q.message_id = $1 AND d.message_id IS NOT NULL LIMIT 1"#,
+        discord_message
+    )
+    .fetch_optional(db)
+    .await
+}
