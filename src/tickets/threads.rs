@@ -191,6 +191,16 @@ pub async fn seen(tx: &mut Tx, thread: ThreadId, message: u64) -> sqlx::Result<(
     sql::seen(tx, thread.0, signed(message)).await
 }
 
+/// What became of a message since it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    AsWritten,
+    Edited,
+    Deleted,
+    /// Staff took it back before it left.
+    Withdrawn,
+}
+
 /// A message on its way into a thread, or there already.
 #[derive(Clone, Debug)]
 pub struct Relay {
@@ -209,9 +219,7 @@ pub struct Relay {
     pub problems: Option<String>,
     /// It is the first message of its ticket.
     pub is_first: bool,
-    pub edited: bool,
-    pub deleted: bool,
-    pub withdrawn: bool,
+    pub standing: Standing,
     /// Until then it can be taken back.
     pub leaves_at: Option<DateTime<Utc>>,
     /// What it became in Discord so far, by position.

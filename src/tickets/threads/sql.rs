@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{Audience, Guild, Relay, Thread, signed, unsigned};
+use super::{Audience, Guild, Relay, Standing, Thread, signed, unsigned};
 use crate::ids::{DeliveryId, MessageId, ThreadId, TicketId};
 use crate::queue::Tx;
 
@@ -244,14 +244,17 @@ pub(super) async fn relays(
             channel: r.channel,
             author_name: r.author_name,
             author_address: r.author_address,
-            edited: r.revision.as_deref() == Some("edited"),
-            deleted: r.revision.as_deref() == Some("deleted"),
+            standing: match (r.withdrawn_at, r.revision.as_deref()) {
+                (Some(_), _) => Standing::Withdrawn,
+                (None, Some("deleted")) => Standing::Deleted,
+                (None, Some(_)) => Standing::Edited,
+                (None, None) => Standing::AsWritten,
+            },
             text: r.revised.unwrap_or(r.visible),
             sender_class: r.sender_class,
             unverified: r.unverified,
             problems: r.problems,
             is_first: r.is_first,
-            withdrawn: r.withdrawn_at.is_some(),
             leaves_at: r.leaves_at,
             posts: r.posts.into_iter().map(unsigned).collect(),
             created_at: r.created_at,
