@@ -4,10 +4,13 @@
 //! Serenity is named here and at the gateway (`sources::discord`) only.
 
 pub mod api;
+pub mod card;
+pub mod catalogue;
 pub mod custom_id;
 pub mod message;
 pub mod request;
 pub mod said;
+pub mod text;
 
 use chrono::{DateTime, Utc};
 
