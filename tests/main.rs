@@ -26,4 +26,5 @@ mod reader_lock;
 mod replies;
 mod staff_answers;
 mod taken_in_once;
+mod ticket_actions;
 mod triage;
