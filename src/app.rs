@@ -17,9 +17,11 @@ use crate::assign::Assign;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::database::{self, Keep, PrivatePostgres};
+use crate::deliver::letter::Letters;
 use crate::deliver::{Deliver, mailer::Mailer};
 use crate::ingest::Ingest;
 use crate::mail::token::Signer;
+use crate::people::link::CodeKey;
 use crate::triage::Triage;
 use crate::web::{self, auth::AccessTokens};
 use crate::worker::{self, Pulse, Stages};
@@ -81,6 +83,7 @@ pub struct App {
     pub config: Arc<Config>,
     pub stages: Stages,
     pub signer: Signer,
+    pub code_key: CodeKey,
     web: web::State,
 }
 
@@ -100,19 +103,29 @@ impl App {
             sources::reader(mailbox, &db, &clock, config.mail.max_message_bytes)?;
         }
         let gemini = Triage::client(&config)?;
+        let code_key = CodeKey::new(&masters);
         let (c, s) = (|| Arc::clone(&config), || signer.clone());
+        let m = || Arc::clone(&mailer);
         let stages = Stages {
             ingest: Ingest { db: db.clone(), clock: clock.clone(), config: c(), signer: s() },
             triage: Triage { db: db.clone(), clock: clock.clone(), config: c(), gemini },
             assign: Assign { db: db.clone(), clock: clock.clone(), config: c() },
-            deliver: Deliver { db: db.clone(), clock: clock.clone(), config: c(), signer: s(), mailer },
+            deliver: Deliver { db: db.clone(), clock: clock.clone(), config: c(), signer: s(), mailer: m() },
+            letters: Letters {
+                db: db.clone(),
+                clock: clock.clone(),
+                config: c(),
+                signer: s(),
+                key: code_key.clone(),
+                mailer: m(),
+            },
             db: db.clone(),
             clock: clock.clone(),
             config: c(),
         };
         let tokens = AccessTokens::new(&masters, config.auth.access_minutes);
         let web = web::State { db, clock, config: Arc::clone(&config), tokens, metrics };
-        Ok(Self { config, stages, signer, web })
+        Ok(Self { config, stages, signer, code_key, web })
     }
 
     /// The HTTP API, for a listener of the caller's.
