@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serenity::all::{
-    ActionRowComponent, AutocompleteChoice, ButtonStyle, ChannelType, ClientBuilder, Command,
+    ActionRowComponent, ApplicationId, AutocompleteChoice, ButtonStyle, ChannelType, ClientBuilder, Command,
     CommandInteraction, CommandOptionType, CommandType, ComponentInteraction, Context, CreateActionRow,
     CreateAllowedMentions, CreateAutocompleteResponse, CreateButton, CreateCommand, CreateCommandOption,
     CreateInputText, CreateInteractionResponse, CreateInteractionResponseFollowup,
@@ -17,16 +17,15 @@ use serenity::async_trait;
 use serenity::model::id::ChannelId;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::harness::certificates;
-use crate::harness::discord::{Discord, GUILD, HOST, TOKEN};
+use crate::harness::discord::{BOT, Discord, GUILD, HOST, TOKEN};
 use crate::harness::wait::PATIENCE;
 
 /// The bot, as long as it lives.
 pub struct Bot {
-    pub http: Arc<Http>,
     events: Mutex<UnboundedReceiver<String>>,
     shards: Arc<ShardManager>,
     running: JoinSet<Result<(), serenity::Error>>,
@@ -38,6 +37,12 @@ pub fn client(discord: &Discord) -> reqwest::Client {
         reqwest::Certificate::from_pem(certificates::authority_pem().as_bytes()).expect("a certificate");
     let client = reqwest::Client::builder().use_rustls_tls().add_root_certificate(authority).no_proxy();
     client.resolve(HOST, discord.connect_addr()).timeout(Duration::from_secs(5)).build().expect("a client")
+}
+
+/// serenity's client of the API, its rate limiter on.
+pub fn http(discord: &Discord, token: &str) -> Http {
+    let application = ApplicationId::new(BOT);
+    HttpBuilder::new(token).application_id(application).client(client(discord)).build()
 }
 
 impl Bot {
@@ -54,16 +59,16 @@ impl Bot {
     }
 
     pub async fn with(discord: &Discord, token: &str, intents: GatewayIntents) -> Self {
-        let http = HttpBuilder::new(token).client(client(discord)).build();
+        let http = http(discord, token);
         let (tell, events) = unbounded_channel();
         let mut client = ClientBuilder::new_with_http(http, intents)
             .event_handler(Handler { tell })
             .await
             .expect("a client");
-        let (http, shards) = (Arc::clone(&client.http), Arc::clone(&client.shard_manager));
+        let shards = Arc::clone(&client.shard_manager);
         let mut running = JoinSet::new();
         running.spawn(async move { client.start().await });
-        Self { http, events: Mutex::new(events), shards, running }
+        Self { events: Mutex::new(events), shards, running }
     }
 
     /// Waits for the next thing that it tells, which must begin with this.
@@ -72,6 +77,14 @@ impl Bot {
         let told = told.unwrap_or_else(|_| panic!("the bot does not tell {what}")).expect("it lives");
         assert!(told.starts_with(what), "the bot tells {told:?}, not {what:?}");
         told
+    }
+
+    /// Waits for two things, in any order: serenity handles each event in a task of its own.
+    pub async fn tells_both(&self, one: &str, other: &str) {
+        let told = [self.tells("").await, self.tells("").await];
+        for expected in [one, other] {
+            assert!(told.contains(&expected.to_owned()), "the bot tells {told:?}, not {expected:?}");
+        }
     }
 
     /// Signs off.

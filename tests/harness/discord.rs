@@ -44,13 +44,12 @@ use gateway::Order;
 use lines::Lines;
 use world::World;
 
-pub use asked::{Asked, Choice, Field, Modal, Shown};
-pub use people::{Person, Use};
-pub use seen::{Said, Thread};
+pub use asked::Asked;
+pub use people::Person;
 pub use trouble::Trouble;
 pub use world::{
-    ADMIN, BOT, EPHEMERAL, FORUM, GUILD, Id, MODERATOR, OTHER_CHANNEL, OTHER_GUILD, PRIVATE_THREAD,
-    PUBLIC_THREAD, Request, STAFF, SUPPORT, TEXT, TOKEN,
+    ADMIN, BOT, GUILD, Id, MODERATOR, OTHER_CHANNEL, OTHER_GUILD, PRIVATE_THREAD, PUBLIC_THREAD, Request,
+    STAFF, SUPPORT, TOKEN,
 };
 
 /// The name whose address a client is given another one for.

@@ -70,6 +70,11 @@ impl Asked {
         self.id
     }
 
+    /// What it is answered with.
+    pub fn token(&self) -> String {
+        interaction(&self.shared.lock(), self.id).token.clone()
+    }
+
     /// Waits for the text that answers it: at once, or when the deferred answer is filled in.
     pub async fn answer(&self) -> String {
         self.shown().await.text

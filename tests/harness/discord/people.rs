@@ -1,5 +1,6 @@
 //! What people do in the fake's world, in their own words.
 
+use std::fmt::Display;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::time::Instant;
@@ -297,7 +298,7 @@ impl Use {
 
     /// An option: its text, its number, the name or the value of a choice, the name of a person.
     #[must_use]
-    pub fn with(mut self, option: &str, value: impl ToString) -> Self {
+    pub fn with(mut self, option: &str, value: impl Display) -> Self {
         self.options.push((option.to_owned(), value.to_string()));
         self
     }

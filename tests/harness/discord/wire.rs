@@ -173,7 +173,7 @@ pub fn message(world: &World, message: &Message) -> Value {
     let mut value = json!({"id": message.id.to_string(), "channel_id": message.channel.to_string(), "author": author,
         "content": message.content, "timestamp": time(when(message.id)),
         "edited_timestamp": message.edited.map(time), "tts": false,
-        "mention_everyone": super::pings::all(message).iter().any(|ping| ping.starts_with("@")),
+        "mention_everyone": super::pings::all(message).iter().any(|ping| ping.starts_with('@')),
         "mentions": mentions, "mention_roles": [], "attachments": files, "embeds": embeds(message),
         "components": message.components, "pinned": false, "type": message.kind, "flags": message.flags});
     if let Some(nonce) = &message.nonce {
