@@ -11,6 +11,7 @@ pub mod message;
 pub mod request;
 pub mod said;
 pub mod text;
+pub mod words;
 
 use chrono::{DateTime, Utc};
 
