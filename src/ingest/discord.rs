@@ -27,7 +27,9 @@ use crate::tickets::{
     self, Channel, Inbound, Locked, NewAttachment, NewParticipant, Origin, StaffMessage, Status, TicketError,
 };
 
-pub(super) mod sql;
+mod sql;
+
+pub(super) use sql::{asked, settle};
 
 /// What kind of thing came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,7 +274,11 @@ impl Ingest {
                     Ok(file) => heard.files.push(file),
                     Err((error, true)) if attempt < ATTEMPTS_TO_FETCH => return Err(JobError::Retry(error)),
                     Err((error, _)) => {
-                        tracing::warn!(inbound.id = row.id, error = format!("{error:#}"), "a file was left out");
+                        tracing::warn!(
+                            inbound.id = row.id,
+                            error = format!("{error:#}"),
+                            "a file was left out"
+                        );
                         heard.problems.push(format!("the file {} could not be fetched", file.name));
                     }
                 }
@@ -388,7 +394,7 @@ pub(super) async fn who(
 }
 
 /// The greatest role that these Discord roles give.
-fn mapped_role(settings: &Settings, roles: &[u64]) -> Option<Role> {
+pub(super) fn mapped_role(settings: &Settings, roles: &[u64]) -> Option<Role> {
     let holds = |role: Option<u64>| role.is_some_and(|role| roles.contains(&role));
     if holds(settings.staff_roles.admin) {
         Some(Role::Admin)
@@ -433,7 +439,8 @@ async fn edited(
     let Some((id, author)) = threads::written_as(tx, message.id).await? else {
         return Ok(suppressed("nothing was kept of the message"));
     };
-    let plain = if thread.audience == Audience::Staff { settings.plain_messages } else { PlainMessages::Note };
+    let plain =
+        if thread.audience == Audience::Staff { settings.plain_messages } else { PlainMessages::Note };
     let text = without_mentions(message, plain);
     let act = Act { by: author, channel: Channel::Discord, now };
     let changed = actions::revise(tx, &ticket, id, Revision::Edited(&text), heard.ledger, act).await?;
@@ -481,13 +488,10 @@ async fn fetch(
     settings: &Settings,
     file: &said::Attachment,
 ) -> Result<NewAttachment, (anyhow::Error, bool)> {
-    let content = api
-        .download(&file.url, &settings.cdn_hosts, LARGEST_FILE)
-        .await
-        .map_err(|error| {
-            let may_pass = matches!(error, DownloadError::Failed(_));
-            (error.into(), may_pass)
-        })?;
+    let content = api.download(&file.url, &settings.cdn_hosts, LARGEST_FILE).await.map_err(|error| {
+        let may_pass = matches!(error, DownloadError::Failed(_));
+        (error.into(), may_pass)
+    })?;
     Ok(NewAttachment {
         filename: crate::mail::body::filename(&file.name),
         content_type: file.content_type.clone().unwrap_or_else(|| "application/octet-stream".to_owned()),
