@@ -4,15 +4,14 @@ use sqlx::PgPool;
 
 use super::rights;
 use crate::config::Config;
-use crate::discord::message::MOST_OPTIONS;
 use crate::discord::request::{Request, What};
 use crate::ids::PersonId;
 use crate::ingest::discord::mapped_role;
 use crate::people::{self, Role, snippets};
 use crate::tickets::read::{self, Sight};
 
-/// What Discord shows.
-const MOST: i64 = MOST_OPTIONS as i64;
+/// What Discord shows at once ([`MOST_OPTIONS`](crate::discord::message::MOST_OPTIONS)).
+const MOST: i64 = 25;
 
 /// What is offered: (what is shown, what is sent). Nothing for whoever may not see it, and where the database does not
 /// answer. One look at who asks, and one at what there is.
@@ -98,6 +97,11 @@ fn with(before: &str, slug: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_many_are_looked_for_as_are_shown() {
+        assert_eq!(usize::try_from(MOST), Ok(crate::discord::message::MOST_OPTIONS));
+    }
 
     #[test]
     fn the_last_of_a_list_is_completed() {

@@ -13,7 +13,7 @@ use crate::discord::words;
 use crate::ids::{MessageId, PersonId};
 use crate::people::{self, Person, Role, snippets};
 use crate::queue::Tx;
-use crate::tickets::actions;
+use crate::tickets::actions::{self, Act};
 use crate::tickets::threads::{self, Audience, Thread};
 use crate::tickets::{self, Channel, Locked, StaffMessage};
 
@@ -100,93 +100,28 @@ impl Interact<'_> {
         prepared: Prepared,
     ) -> Result<Said, Halt> {
         let ticket = tickets::lock(tx, found.summary.number).await?;
-        let (id, act) = (ticket.id, asked.act(person));
-        let text = match order {
-            Order::Note(_, text) => return note(tx, asked, person, &ticket, &text).await,
-            Order::Reply(_, text) => return self.reply(tx, asked, person.id, &ticket, &text).await,
-            Order::UseSnippet(..) => {
-                let Prepared::Text(text) = prepared else { return Err(Misread::Command.into()) };
-                return self.reply(tx, asked, person.id, &ticket, &text).await;
+        match (order, prepared) {
+            (Order::Note(_, text), _) => note(tx, asked, person, &ticket, &text).await,
+            (Order::Reply(_, text), _) | (Order::UseSnippet(..), Prepared::Text(text)) => {
+                self.reply(tx, asked, person.id, &ticket, &text).await
             }
-            Order::Send(_, message) => return self.send_on(tx, asked, person, &ticket, &message).await,
-            Order::Claim(_) => {
-                claim(tx, &ticket, act).await?;
-                words::claimed(id.0)
-            }
-            Order::Release(_) => {
-                release(tx, &ticket, person, act).await?;
-                words::released(id.0)
-            }
-            Order::Assign(_, whom) => {
-                let to = colleague(tx, &whom).await?;
-                actions::assign(tx, &ticket, to.id, act).await?;
-                words::assigned(id.0, &to.name)
-            }
-            Order::SetPriority(_, priority) => {
-                actions::set_priority(tx, &ticket, priority, act).await?;
-                words::priority_set(id.0, priority.as_str())
-            }
-            Order::SetStatus(_, status) => {
-                actions::set_status(tx, &ticket, status, act).await?;
-                words::status_set(id.0, status.as_str())
-            }
-            Order::SetCategory(_, category) => {
-                actions::set_category(tx, &ticket, &category, act).await?;
-                words::category_set(id.0, &category)
-            }
-            Order::SetSkills(_, skills) => {
-                set_skills(tx, &ticket, &skills, act).await?;
-                words::skills_set(id.0, &skills)
-            }
-            Order::Resolve(_) => {
-                tickets::resolve(tx, &ticket, person.id, Channel::Discord, asked.now).await?;
-                words::resolved(id.0)
-            }
-            Order::Close(_) => {
-                actions::close(tx, &ticket, act).await?;
-                words::closed(id.0)
-            }
-            Order::Reopen(_) => {
+            (Order::Send(_, message), _) => self.send_on(tx, asked, person, &ticket, &message).await,
+            (Order::Reopen(_), _) => {
                 self.may_reopen(&ticket, found, asked)?;
-                actions::reopen(tx, &ticket, act).await?;
-                words::reopened(id.0)
+                actions::reopen(tx, &ticket, asked.act(person)).await?;
+                Ok(Said::appended(ticket.id, words::reopened(ticket.id.0)))
             }
-            Order::TakeBack(_, message) => {
-                actions::undo(tx, &ticket, message, act).await?;
-                words::undone(id.0)
-            }
-            Order::JudgeAgain(_) => {
-                actions::judge_again(tx, &ticket, act).await?;
-                words::judged_again(id.0)
-            }
-            Order::Repair(_) => {
-                let Prepared::Broken(broken) = prepared else { return Err(Misread::Command.into()) };
+            (Order::Repair(_), Prepared::Broken(broken)) => {
                 for (thread, is_gone) in broken {
                     threads::repair(tx, &thread, is_gone, person.id, asked.now).await?;
                 }
-                words::thread_repaired(id.0)
+                Ok(Said::appended(ticket.id, words::thread_repaired(ticket.id.0)))
             }
-            // These have no effect on a ticket, and were answered before.
-            Order::Open { .. }
-            | Order::List
-            | Order::Show(_)
-            | Order::Transcript(_)
-            | Order::Link { .. }
-            | Order::Confirm { .. }
-            | Order::AskWhom(_)
-            | Order::AskPriority(_)
-            | Order::Judgement(_)
-            | Order::TicketOf(_)
-            | Order::Snippets
-            | Order::SaveSnippet { .. }
-            | Order::RemoveSnippet(_)
-            | Order::Skills(_)
-            | Order::Propose { .. }
-            | Order::Away(_)
-            | Order::Stats
-            | Order::Panel(_) => return Err(Misread::Command.into()),
-        };
-        Ok(Said::appended(id, text))
+            (order, _) => {
+                let text = change(tx, &ticket, person, order, asked.act(person)).await?;
+                Ok(Said::appended(ticket.id, text))
+            }
+        }
     }
 
     /// Staff's answer. It leaves when it can no longer be taken back.
@@ -244,7 +179,67 @@ impl Interact<'_> {
     }
 }
 
-async fn claim(tx: &mut Tx, ticket: &Locked, act: actions::Act) -> Result<(), Halt> {
+/// What changes the ticket itself, and what is said of it.
+async fn change(
+    tx: &mut Tx,
+    ticket: &Locked,
+    person: &Person,
+    order: Order,
+    act: Act,
+) -> Result<String, Halt> {
+    let number = ticket.id.0;
+    Ok(match order {
+        Order::Claim(_) => {
+            claim(tx, ticket, act).await?;
+            words::claimed(number)
+        }
+        Order::Release(_) => {
+            release(tx, ticket, person, act).await?;
+            words::released(number)
+        }
+        Order::Assign(_, whom) => {
+            let to = colleague(tx, &whom).await?;
+            actions::assign(tx, ticket, to.id, act).await?;
+            words::assigned(number, &to.name)
+        }
+        Order::SetPriority(_, priority) => {
+            actions::set_priority(tx, ticket, priority, act).await?;
+            words::priority_set(number, priority.as_str())
+        }
+        Order::SetStatus(_, status) => {
+            actions::set_status(tx, ticket, status, act).await?;
+            words::status_set(number, status.as_str())
+        }
+        Order::SetCategory(_, category) => {
+            actions::set_category(tx, ticket, &category, act).await?;
+            words::category_set(number, &category)
+        }
+        Order::SetSkills(_, skills) => {
+            set_skills(tx, ticket, &skills, act).await?;
+            words::skills_set(number, &skills)
+        }
+        Order::Resolve(_) => {
+            tickets::resolve(tx, ticket, act.by, act.channel, act.now).await?;
+            words::resolved(number)
+        }
+        Order::Close(_) => {
+            actions::close(tx, ticket, act).await?;
+            words::closed(number)
+        }
+        Order::TakeBack(_, message) => {
+            actions::undo(tx, ticket, message, act).await?;
+            words::undone(number)
+        }
+        Order::JudgeAgain(_) => {
+            actions::judge_again(tx, ticket, act).await?;
+            words::judged_again(number)
+        }
+        // Everything else was done before it came here.
+        _ => return Err(Misread::Command.into()),
+    })
+}
+
+async fn claim(tx: &mut Tx, ticket: &Locked, act: Act) -> Result<(), Halt> {
     match actions::claim(tx, ticket, act).await {
         Err(tickets::TicketError::Taken(id)) => {
             let by = match ticket.assignee {
@@ -259,7 +254,7 @@ async fn claim(tx: &mut Tx, ticket: &Locked, act: actions::Act) -> Result<(), Ha
 }
 
 /// Whoever has it gives it back; an admin does so for others, too.
-async fn release(tx: &mut Tx, ticket: &Locked, person: &Person, act: actions::Act) -> Result<(), Halt> {
+async fn release(tx: &mut Tx, ticket: &Locked, person: &Person, act: Act) -> Result<(), Halt> {
     let is_theirs = ticket.assignee == Some(person.id) || person.role == Role::Admin;
     if ticket.assignee.is_some() && !is_theirs {
         return Err(Halt::refused("it is somebody else's", words::not_assigned_to_you(ticket.id.0)));
@@ -267,7 +262,7 @@ async fn release(tx: &mut Tx, ticket: &Locked, person: &Person, act: actions::Ac
     Ok(actions::release(tx, ticket, act).await?)
 }
 
-async fn set_skills(tx: &mut Tx, ticket: &Locked, skills: &[String], act: actions::Act) -> Result<(), Halt> {
+async fn set_skills(tx: &mut Tx, ticket: &Locked, skills: &[String], act: Act) -> Result<(), Halt> {
     match actions::set_skills(tx, ticket, skills, act).await {
         Err(tickets::TicketError::UnknownSkill) => {
             let words = words::unknown_skill(&skills.join(", "));
