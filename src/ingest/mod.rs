@@ -15,6 +15,7 @@ use crate::queue::{self, Tx};
 
 mod answer;
 pub mod discord;
+pub mod interact;
 mod sql;
 mod stage;
 pub mod understand;
