@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::database::{self, Keep, PrivatePostgres};
 use crate::deliver::{Deliver, mailer::Mailer};
+use crate::discord::api::Api;
 use crate::ingest::Ingest;
 use crate::mail::token::Signer;
 use crate::triage::Triage;
@@ -100,9 +101,16 @@ impl App {
             sources::reader(mailbox, &db, &clock, config.mail.max_message_bytes)?;
         }
         let gemini = Triage::client(&config)?;
+        let discord = config.discord.as_ref().map(Api::new).transpose()?.map(Arc::new);
         let (c, s) = (|| Arc::clone(&config), || signer.clone());
         let stages = Stages {
-            ingest: Ingest { db: db.clone(), clock: clock.clone(), config: c(), signer: s() },
+            ingest: Ingest {
+                db: db.clone(),
+                clock: clock.clone(),
+                config: c(),
+                signer: s(),
+                discord: discord.clone(),
+            },
             triage: Triage { db: db.clone(), clock: clock.clone(), config: c(), gemini },
             assign: Assign { db: db.clone(), clock: clock.clone(), config: c() },
             deliver: Deliver { db: db.clone(), clock: clock.clone(), config: c(), signer: s(), mailer },

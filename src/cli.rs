@@ -296,9 +296,16 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 fn log_filter(configured: &str) -> anyhow::Result<EnvFilter> {
     let mut filter =
         EnvFilter::try_new(configured).context("telemetry.log is no log filter, such as \"info\"")?;
-    for capped in
-        ["async_imap=info", "lettre=info", "hyper=info", "reqwest=info", "sqlx::postgres::notice=warn"]
-    {
+    for capped in [
+        "async_imap=info",
+        "lettre=info",
+        "hyper=info",
+        "reqwest=info",
+        // Its spans hold what is sent, with the tokens of interactions.
+        "serenity=warn",
+        "tungstenite=info",
+        "sqlx::postgres::notice=warn",
+    ] {
         filter = filter.add_directive(capped.parse().context("a log directive of ours")?);
     }
     Ok(filter)
@@ -548,9 +555,9 @@ mod tests {
 
     #[test]
     fn no_filter_shows_the_wire() {
-        for configured in ["trace", "async_imap=trace", "lettre=debug,info"] {
+        for configured in ["trace", "async_imap=trace", "lettre=debug,info", "serenity=info"] {
             let filter = log_filter(configured).unwrap().to_string();
-            for capped in ["async_imap=info", "lettre=info"] {
+            for capped in ["async_imap=info", "lettre=info", "serenity=warn"] {
                 assert!(filter.split(',').any(|d| d == capped), "{configured}: {filter}");
             }
             assert!(!filter.contains("async_imap=trace") && !filter.contains("lettre=debug"), "{filter}");

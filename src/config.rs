@@ -11,7 +11,12 @@ use anyhow::{Context, bail};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 
+mod discord;
 mod load;
+
+pub(crate) use discord::is_loopback;
+pub use discord::{Discord, PlainMessages, StaffRoles};
+use load::secret;
 pub use load::{LONGEST_GEMINI_TIMEOUT, credentials_folder, search_path, toml_fault};
 
 /// Everything that can be configured.
@@ -31,6 +36,7 @@ pub struct Config {
     pub mailbox: Vec<Mailbox>,
     pub maildir: Option<Maildir>,
     pub gemini: Option<Gemini>,
+    pub discord: Option<Discord>,
     #[serde(default)]
     pub triage: Triage,
     #[serde(default)]
@@ -41,7 +47,6 @@ pub struct Config {
     pub telemetry: Telemetry,
     // Accepted, so that one file serves this version and the next; `Config::without_effect` names what is set.
     oidc: Option<toml::Table>,
-    discord: Option<toml::Table>,
     retention: Option<toml::Table>,
 }
 
@@ -363,32 +368,6 @@ impl Auth {
     }
 }
 
-/// A secret as it is written in the configuration (or the environment), else the content of its file.
-///
-/// A relative path is looked for among systemd's credentials first.
-fn secret(
-    what: &str,
-    written: Option<&SecretString>,
-    file: Option<&Path>,
-) -> anyhow::Result<Option<SecretString>> {
-    if let Some(written) = written {
-        return Ok(Some(written.clone()));
-    }
-    let Some(file) = file else { return Ok(None) };
-    let path = match credentials_folder() {
-        Some(folder) if file.is_relative() && folder.join(file).exists() => folder.join(file),
-        _ => file.to_owned(),
-    };
-    let text = std::fs::read_to_string(&path).with_context(|| {
-        format!("{what}: cannot read {} (must be readable by the user ticketd runs as)", path.display())
-    })?;
-    let text = text.trim_end_matches(['\r', '\n']);
-    if text.is_empty() {
-        bail!("{what}: {} is empty", path.display());
-    }
-    Ok(Some(text.to_owned().into()))
-}
-
 impl Config {
     /// Reads and checks the file, the environment laid over it.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
@@ -419,6 +398,7 @@ impl Config {
         fix(&mut self.data_dir);
         let mut optional = vec![&mut self.database.url_file, &mut self.auth.secret_file];
         optional.extend(self.gemini.as_mut().map(|g| &mut g.api_key_file));
+        optional.extend(self.discord.iter_mut().flat_map(|d| [&mut d.token_file, &mut d.ca_file]));
         for mailbox in &mut self.mailbox {
             optional.push(&mut mailbox.outbox_dir);
             if let Some(imap) = &mut mailbox.imap {
@@ -470,14 +450,13 @@ impl Config {
         if self.triage.categories.is_empty() {
             bail!("triage: categories is empty: give at least one");
         }
-        Ok(())
+        self.discord.as_ref().map_or(Ok(()), Discord::check)
     }
 
     /// What is set although this version does nothing with it: said at start, so that nobody relies on it.
     pub fn without_effect(&self) -> Vec<&'static str> {
         let set = [
             ("[oidc]", self.oidc.is_some()),
-            ("[discord]", self.discord.is_some()),
             ("[retention]", self.retention.is_some()),
             ("http.trusted_proxies", self.http.trusted_proxies.as_ref().is_some_and(|p| !p.is_empty())),
             ("auth.refresh_days", self.auth.refresh_days.is_some()),
@@ -539,6 +518,8 @@ mod tests {
         let example = Config::parse(include_str!("../config/example.toml"), BTreeMap::new()).unwrap();
         let default = Config::parse("", BTreeMap::new()).unwrap();
         let shown = |c: &Config| format!("{:?} {:?} {:?}", c.assignment, c.mail, c.telemetry);
+        let limits = |d: &Discord| format!("{:?}", (d.plain_messages, &d.cdn_hosts, d.limits()));
+        assert_eq!(limits(example.discord.as_ref().unwrap()), limits(&Discord::default()));
         assert_eq!(shown(&example), shown(&default));
         assert_eq!(example.triage.categories, default.triage.categories);
         assert_eq!(example.data_dir, default.data_dir);
@@ -549,12 +530,13 @@ mod tests {
     #[test]
     fn the_example_names_every_key_there_is() {
         let example = include_str!("../config/example.toml");
-        for line in include_str!("config.rs").lines().take_while(|l| !l.starts_with("#[cfg(test)]")) {
+        let source = include_str!("config.rs").lines().take_while(|l| !l.starts_with("#[cfg(test)]"));
+        for line in source.chain(include_str!("config/discord.rs").lines()) {
             let field = line.strip_prefix("    pub ").and_then(|l| l.split_once(": ")).map(|(key, _)| key);
             // A function has a parenthesis before its first colon.
             let Some(key) = field.filter(|key| !key.contains('(')) else { continue };
             // A secret written into the file is for the environment and for tests.
-            let is_secret = ["password", "api_key", "secret"].contains(&key);
+            let is_secret = ["password", "api_key", "secret", "token"].contains(&key);
             let named = example.contains(&format!("{key} =")) || example.contains(&format!("{key}]"));
             assert!(is_secret || named, "config/example.toml does not name `{key}`");
         }

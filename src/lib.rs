@@ -4,6 +4,7 @@ pub mod clock;
 pub mod config;
 pub mod crash;
 pub mod database;
+pub mod discord;
 pub mod ids;
 pub mod mail;
 

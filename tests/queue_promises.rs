@@ -16,7 +16,7 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgPool, Row};
 use ticketd::clock::Clock;
 use ticketd::ingest;
-use ticketd::queue::{self, ASSIGN, CLOSE_RESOLVED, DELIVER, Job, JobError, Tx, Verdict, Which};
+use ticketd::queue::{self, ASSIGN, CLOSE_RESOLVED, DELIVER, HEAR, Job, JobError, Tx, Verdict, Which};
 use ticketd::worker::{self, Pulse};
 use tokio_util::sync::CancellationToken;
 
@@ -82,6 +82,36 @@ fn every_order_of_events_keeps_the_promises() {
         })
         .unwrap_or_else(|failure| panic!("{failure}"));
     runtime.block_on(effects.0.close());
+}
+
+#[tokio::test]
+async fn jobs_that_take_turns_wait_for_the_one_begun_earlier() {
+    let effects = Effects::on_a_fresh_database().await;
+    let (db, now) = (&effects.0, start_of_time());
+    enqueue(db, &HEAR, 1, now, now).await;
+    let first = queue::claim(db, now, 10).await.expect("claimed").remove(0);
+    enqueue(db, &HEAR, 1, now, now).await;
+    enqueue(db, &HEAR, 2, now, now).await;
+    let others = queue::claim(db, now, 10).await.expect("claimed");
+    assert_eq!(others.iter().map(|j| j.subject).collect::<Vec<_>>(), [2], "another thread does not wait");
+
+    // Not while the first waits to be tried again, and not when its lease has run out: then it is its own turn again.
+    queue::failed(db, &first, &JobError::Retry(anyhow!("not now")), now, 0.5).await.expect("a verdict");
+    assert!(queue::claim(db, now, 10).await.expect("claimed").is_empty());
+    let later = now + TimeDelta::minutes(30);
+    let again = queue::claim(db, later, 10).await.expect("claimed");
+    let again = again.into_iter().find(|j| j.subject == 1).expect("the first");
+    assert_eq!((again.id, again.attempt), (first.id, 2));
+    again.done(db.begin().await.expect("a transaction")).await.expect("done");
+    let next = queue::claim(db, later, 10).await.expect("claimed");
+    assert_eq!(next.iter().filter(|j| j.subject == 1).count(), 1, "and now the second");
+
+    // One that is dead lets the next go on.
+    let next = next.into_iter().find(|j| j.subject == 1).expect("the second");
+    enqueue(db, &HEAR, 1, later, later).await;
+    queue::failed(db, &next, &JobError::Fail(anyhow!("never")), later, 0.5).await.expect("a verdict");
+    assert_eq!(queue::claim(db, later, 10).await.expect("claimed").len(), 1);
+    effects.0.close().await;
 }
 
 #[tokio::test]

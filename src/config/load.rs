@@ -1,10 +1,11 @@
 //! From TOML and environment to typed values, with errors a person can act on.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow, bail};
+use secrecy::SecretString;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use toml::{Table, Value};
 
@@ -28,6 +29,32 @@ pub fn search_path() -> Vec<PathBuf> {
 pub fn credentials_folder() -> Option<PathBuf> {
     #[expect(clippy::disallowed_methods, reason = "this is the place the ban points to")]
     std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
+}
+
+/// A secret as it is written in the configuration (or the environment), else the content of its file.
+///
+/// A relative path is looked for among systemd's credentials first.
+pub(super) fn secret(
+    what: &str,
+    written: Option<&SecretString>,
+    file: Option<&Path>,
+) -> anyhow::Result<Option<SecretString>> {
+    if let Some(written) = written {
+        return Ok(Some(written.clone()));
+    }
+    let Some(file) = file else { return Ok(None) };
+    let path = match credentials_folder() {
+        Some(folder) if file.is_relative() && folder.join(file).exists() => folder.join(file),
+        _ => file.to_owned(),
+    };
+    let text = std::fs::read_to_string(&path).with_context(|| {
+        format!("{what}: cannot read {} (must be readable by the user ticketd runs as)", path.display())
+    })?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        bail!("{what}: {} is empty", path.display());
+    }
+    Ok(Some(text.to_owned().into()))
 }
 
 /// Parses TOML, lays the environment over it and fills `T`.

@@ -14,6 +14,7 @@ use crate::ids::{InboundId, TicketId};
 use crate::queue::{self, Tx};
 
 mod answer;
+pub mod discord;
 mod sql;
 mod stage;
 pub mod understand;

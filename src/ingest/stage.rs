@@ -29,6 +29,8 @@ pub struct Ingest {
     pub clock: Clock,
     pub config: Arc<Config>,
     pub signer: Signer,
+    /// Where Discord is configured.
+    pub discord: Option<Arc<crate::discord::api::Api>>,
 }
 
 /// Reading a mail this large would hold up the other tasks of its thread.

@@ -340,6 +340,12 @@ fn place(position: usize) -> i32 {
     i32::try_from(position).unwrap_or(i32::MAX)
 }
 
+/// What a message in Discord was kept as, and whose words it is.
+pub async fn written_as(tx: &mut Tx, discord_message: u64) -> sqlx::Result<Option<(MessageId, PersonId)>> {
+    let found = sql::written_as(tx, signed(discord_message)).await?;
+    Ok(found.map(|(message, author)| (MessageId(message), PersonId(author))))
+}
+
 /// Discord's ids are 63-bit numbers for the next hundred years.
 fn signed(id: u64) -> i64 {
     i64::try_from(id).unwrap_or(-1)

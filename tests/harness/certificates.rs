@@ -67,3 +67,14 @@ pub fn write_to(folder: &Path) {
 fn address(address: Ipv4Addr) -> SanType {
     SanType::IpAddress(IpAddr::V4(address))
 }
+
+/// A certificate for a host's name, and its key.
+pub fn for_name(name: &str) -> (String, String) {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.not_before = date_time_ymd(2000, 1, 1);
+    params.not_after = date_time_ymd(2099, 1, 1);
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.signed_by(&key, authority()).expect("a certificate");
+    (certificate.pem(), key.serialize_pem())
+}

@@ -1,9 +1,11 @@
-//! The world around ticketd: a real PostgreSQL, Dovecot and SMTP server, a fake Gemini, and people who write mail.
+//! The world around ticketd: a real PostgreSQL, Dovecot and SMTP server, a fake Gemini and a fake
+//! Discord, and people who write mail.
 
 pub mod certificates;
 pub mod children;
 pub mod daemon;
 pub mod desk;
+pub mod discord;
 pub mod dovecot;
 pub mod gemini;
 pub mod imap_script;

@@ -445,3 +445,13 @@ pub(super) async fn message_of(db: &PgPool, discord_message: i64) -> sqlx::Resul
     .fetch_optional(db)
     .await
 }
+
+pub(super) async fn written_as(tx: &mut Tx, discord_message: i64) -> sqlx::Result<Option<(i64, i64)>> {
+    let row = sqlx::query!(
+        r#"SELECT id, author_id AS "author_id!" FROM messages WHERE discord_id = $1 AND author_id IS NOT NULL"#,
+        discord_message
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(row.map(|r| (r.id, r.author_id)))
+}
