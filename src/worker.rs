@@ -49,6 +49,7 @@ impl Stages {
             "assign" => self.assign.run(job).await,
             "reassign" => self.assign.look_again(job).await,
             "deliver" => self.deliver.run(job).await,
+            "mirror" => self.deliver.mirror(job).await,
             "hear" => self.ingest.hear(job).await,
             "close_resolved" => self.close_resolved(job).await,
             other => Err(JobError::Fail(anyhow::anyhow!("no stage does `{other}`"))),

@@ -201,7 +201,22 @@ pub async fn broke(tx: &mut Tx, thread: &Thread, why: &str, now: DateTime<Utc>) 
     Ok(())
 }
 
-/// Tries again with a broken thread; `anew`: with another one, because it is gone.
+/// Whether staff were told that the thread is broken.
+pub async fn is_told(db: &PgPool, thread: ThreadId) -> sqlx::Result<bool> {
+    sql::is_told(db, thread.0).await
+}
+
+/// Staff were told that the thread is broken, as well as that went.
+pub async fn told(tx: &mut Tx, thread: ThreadId) -> sqlx::Result<()> {
+    sql::set_told(tx, thread.0).await
+}
+
+/// The thread is no more: the next one is another.
+pub async fn forget(tx: &mut Tx, thread: ThreadId) -> sqlx::Result<()> {
+    sql::forget(tx, thread.0).await
+}
+
+/// Tries again with a broken thread; `anew`: with another one, although this one is not known to be gone.
 pub async fn repair(
     tx: &mut Tx,
     thread: &Thread,
@@ -209,7 +224,10 @@ pub async fn repair(
     by: PersonId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    sql::repair(tx, thread.id.0, anew).await?;
+    sql::repair(tx, thread.id.0).await?;
+    if anew {
+        sql::forget(tx, thread.id.0).await?;
+    }
     let data = serde_json::json!({"anew": anew});
     super::sql::insert_event(
         tx,

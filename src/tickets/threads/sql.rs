@@ -239,20 +239,42 @@ pub(super) async fn set_archived(db: &PgPool, id: i64, archived: bool) -> sqlx::
 /// False: it was broken already.
 pub(super) async fn set_broken(tx: &mut Tx, id: i64, why: &str) -> sqlx::Result<bool> {
     let changed =
-        sqlx::query!("UPDATE discord_threads SET broken = $2 WHERE id = $1 AND broken IS NULL", id, why)
-            .execute(&mut **tx)
-            .await?;
+        sqlx::query!(
+        "UPDATE discord_threads SET broken = $2, broken_told = FALSE WHERE id = $1 AND broken IS NULL",
+        id,
+        why
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(changed.rows_affected() == 1)
 }
 
-pub(super) async fn repair(tx: &mut Tx, id: i64, anew: bool) -> sqlx::Result<()> {
+pub(super) async fn repair(tx: &mut Tx, id: i64) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE discord_threads SET broken = NULL, archived = FALSE, card_hash = NULL,
-                channel_id = CASE WHEN $2 THEN NULL ELSE channel_id END, card_id = CASE WHEN $2 THEN NULL ELSE card_id END,
-                begun_at = CASE WHEN $2 THEN NULL ELSE begun_at END, members = CASE WHEN $2 THEN '{}' ELSE members END
+        "UPDATE discord_threads SET broken = NULL, archived = FALSE, card_hash = NULL WHERE id = $1",
+        id
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn is_told(db: &PgPool, id: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar!("SELECT broken_told FROM discord_threads WHERE id = $1", id).fetch_one(db).await
+}
+
+pub(super) async fn set_told(tx: &mut Tx, id: i64) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE discord_threads SET broken_told = TRUE WHERE id = $1", id).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// The next thread is another one.
+pub(super) async fn forget(tx: &mut Tx, id: i64) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE discord_threads SET channel_id = NULL, card_id = NULL, card_hash = NULL, begun_at = NULL, members = '{}',
+                archived = FALSE
          WHERE id = $1",
-        id,
-        anew
+        id
     )
     .execute(&mut **tx)
     .await?;
