@@ -17,10 +17,12 @@ use crate::assign::Assign;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::database::{self, Keep, PrivatePostgres};
+use crate::deliver::letter::Letters;
 use crate::deliver::{Deliver, mailer::Mailer};
 use crate::discord::api::Api;
 use crate::ingest::Ingest;
 use crate::mail::token::Signer;
+use crate::people::link::CodeKey;
 use crate::triage::Triage;
 use crate::web::{self, auth::AccessTokens};
 use crate::worker::{self, Pulse, Stages};
@@ -82,6 +84,7 @@ pub struct App {
     pub config: Arc<Config>,
     pub stages: Stages,
     pub signer: Signer,
+    pub code_key: CodeKey,
     web: web::State,
 }
 
@@ -102,7 +105,9 @@ impl App {
         }
         let gemini = Triage::client(&config)?;
         let discord = config.discord.as_ref().map(Api::new).transpose()?.map(Arc::new);
+        let code_key = CodeKey::new(&masters);
         let (c, s) = (|| Arc::clone(&config), || signer.clone());
+        let m = || Arc::clone(&mailer);
         let stages = Stages {
             ingest: Ingest {
                 db: db.clone(),
@@ -118,8 +123,16 @@ impl App {
                 clock: clock.clone(),
                 config: c(),
                 signer: s(),
-                mailer,
+                mailer: m(),
                 discord: discord.clone(),
+            },
+            letters: Letters {
+                db: db.clone(),
+                clock: clock.clone(),
+                config: c(),
+                signer: s(),
+                key: code_key.clone(),
+                mailer: m(),
             },
             db: db.clone(),
             clock: clock.clone(),
@@ -127,7 +140,7 @@ impl App {
         };
         let tokens = AccessTokens::new(&masters, config.auth.access_minutes);
         let web = web::State { db, clock, config: Arc::clone(&config), tokens, metrics };
-        Ok(Self { config, stages, signer, web })
+        Ok(Self { config, stages, signer, code_key, web })
     }
 
     /// The HTTP API, for a listener of the caller's.

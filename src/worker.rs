@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::crash;
 use crate::deliver::Deliver;
+use crate::deliver::letter::Letters;
 use crate::ingest::Ingest;
 use crate::queue::{self, Claimed, Done, JobError, Kind, Verdict};
 use crate::tickets;
@@ -31,11 +32,14 @@ pub struct Stages {
     pub triage: Triage,
     pub assign: Assign,
     pub deliver: Deliver,
+    pub letters: Letters,
 }
 
 /// Jobs one process works on at once: most of them wait for the database or the network.
 const AT_ONCE: usize = 12;
-/// How many of them may be deliveries: a mail server that never answers must not keep mail from becoming tickets.
+/// The kinds that a mail server may keep waiting.
+const MAILS: [&Kind; 2] = [&queue::DELIVER, &queue::LETTER];
+/// How many of them may be such: a mail server that never answers must not keep mail from becoming tickets.
 const DELIVERIES_AT_ONCE: usize = 8;
 /// How often the queue is looked at unasked: covers a lost notification, and finds jobs whose time has come.
 pub const POLL: Duration = Duration::from_millis(500);
@@ -51,6 +55,7 @@ impl Stages {
             "deliver" => self.deliver.run(job).await,
             "mirror" => self.deliver.mirror(job).await,
             "hear" => self.ingest.hear(job).await,
+            "letter" => self.letters.run(job).await,
             "close_resolved" => self.close_resolved(job).await,
             other => Err(JobError::Fail(anyhow::anyhow!("no stage does `{other}`"))),
         }
@@ -187,7 +192,7 @@ pub async fn run(stages: Stages, pulse: Pulse, poll: Duration, stop: Cancellatio
             listener = listen(&stages.db).await;
         }
         let (left, free): (&[&Kind], usize) = match delivery_slots.available_permits() {
-            0 => (&[&queue::DELIVER], slots.available_permits()),
+            0 => (&MAILS, slots.available_permits()),
             deliveries => (&[], slots.available_permits().min(deliveries)),
         };
         let limit = i64::try_from(free).unwrap_or(1);
@@ -197,7 +202,8 @@ pub async fn run(stages: Stages, pulse: Pulse, poll: Duration, stop: Cancellatio
                 let took = jobs.len();
                 for job in jobs {
                     let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-                    let delivery_slot = (job.kind == &queue::DELIVER)
+                    let delivery_slot = MAILS
+                        .contains(&job.kind)
                         .then(|| Arc::clone(&delivery_slots).try_acquire_owned().ok());
                     let stages = stages.clone();
                     running.spawn(async move {

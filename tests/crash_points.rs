@@ -9,12 +9,15 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use nix::sys::signal::Signal;
 use sqlx::Row;
+use ticketd::clock::Clock;
+use ticketd::config::Config;
+use ticketd::people;
 
 use crate::harness::children;
 use crate::harness::daemon::{Daemon, Premises};
 use crate::harness::dovecot::Dovecot;
 use crate::harness::mail::{Mail, header, mail};
-use crate::harness::smtp::{At, Behaviour};
+use crate::harness::smtp::{At, Behaviour, Received};
 use crate::harness::wait::until;
 
 /// Every name that the source gives to `crash::point`, so that a new one cannot be forgotten here.
@@ -48,6 +51,11 @@ fn times(point: &str) -> u32 {
     }
 }
 
+/// Not on a mail's way by IMAP.
+fn has_its_own_test(point: &str) -> bool {
+    point == "maildir.received" || point.starts_with("letter.")
+}
+
 fn adas_mail() -> Mail {
     mail("Ada <ada@example.net>", "Charged twice", "Hello,\n\nI want a refund for my invoice.\n\nAda")
 }
@@ -56,8 +64,7 @@ fn adas_mail() -> Mail {
 async fn wherever_the_process_dies_the_end_is_the_same() {
     let points = points();
     assert!(points.len() >= 15, "the crash points are not where this test looks for them: {points:?}");
-    // It is not on a mail's way by IMAP; there is a test of its own for it below.
-    let by_imap = points.iter().filter(|point| point.as_str() != "maildir.received");
+    let by_imap = points.iter().filter(|point| !has_its_own_test(point));
     let deaths: Vec<_> = by_imap.flat_map(|point| (0..times(point)).map(move |nth| (point, nth))).collect();
     let runs = deaths.into_iter().map(|(point, nth)| dies_at(point, nth));
     // A few at once: the machine has something to do while one of them waits.
@@ -198,6 +205,38 @@ async fn a_maildir_whose_reader_dies_gives_each_mail_once() {
         daemon.stops().await;
         assert_eq!(premises.count("SELECT count(*) FROM tickets").await, 1, "{point}");
         assert_eq!(premises.count("SELECT count(*) FROM inbound").await, 1, "{point}");
+        premises.db.close().await;
+    }
+}
+
+/// A code is mailed again only where nobody could know that it had left, and then the same mail.
+#[tokio::test]
+async fn a_code_is_mailed_though_the_process_died() {
+    let letters: Vec<_> = points().into_iter().filter(|point| point.starts_with("letter.")).collect();
+    assert_eq!(letters, ["letter.composed", "letter.sent"]);
+    for (point, copies) in [("letter.composed", 1), ("letter.sent", 2)] {
+        let premises = Premises::furnish(Dovecot::shared().imap_port(), "", "").await;
+        let text = std::fs::read_to_string(&premises.config).expect("the configuration");
+        let config = Config::parse(&text, BTreeMap::new()).expect("a configuration");
+        let now = Clock::system().now();
+        let mut tx = premises.db.begin().await.expect("a transaction");
+        let ada = people::by_discord(&mut tx, 4711, "Ada", now).await.expect("a person");
+        people::link::ask(&mut tx, &config, ada, "ada@example.net", now).await.expect("a code");
+        tx.commit().await.expect("a commit");
+
+        let mut daemon = Daemon::start(&premises.config, &format!("{point}=1*return"));
+        assert_eq!(daemon.ends().await.signal(), Some(Signal::SIGABRT as i32), "{point}: {}", daemon.log());
+        premises.leases_run_out().await;
+        let daemon = Daemon::start(&premises.config, "");
+        assert!(daemon.comes_up().await, "{}", daemon.log());
+        until("the code is mailed", async || premises.is_settled(0).await).await;
+        assert_eq!(daemon.errors(), Vec::<String>::new(), "{point}");
+        daemon.stops().await;
+        let mails: Vec<String> = premises.sink.mails().iter().map(Received::text).collect();
+        assert_eq!(mails.len(), copies, "{point}");
+        assert!(mails.iter().all(|mail| Some(mail) == mails.first()), "{point}: the copies differ");
+        let sent = premises.count("SELECT count(*) FROM link_codes WHERE sent_at IS NOT NULL").await;
+        assert_eq!(sent, 1, "{point}");
         premises.db.close().await;
     }
 }

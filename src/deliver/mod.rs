@@ -20,6 +20,7 @@ use crate::mail::token::{Signer, Token, id_hash};
 use crate::queue::{Claimed, Done, JobError};
 use crate::tickets::outbox::{self, Attempt, Carried, Delivery, Fixed, Purpose};
 
+pub mod letter;
 pub mod mailer;
 mod mirror;
 pub mod words;

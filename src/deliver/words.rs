@@ -113,6 +113,23 @@ fn quoted(text: &str) -> String {
     lines.join("\n") + cut
 }
 
+/// The subject of a mail with a code; not the code, which would stand in lists of mails and on locked screens.
+pub const CODE_SUBJECT: &str = "Your code to link this address";
+
+/// To an address: the code that links it. It holds no text of whoever asked, for this is mailed to wherever they say.
+pub fn code(code: &str, minutes: i64) -> String {
+    format!(
+        "Hello,\n\n\
+         somebody in our Discord server asked to link this mail address to their account there. If it was you, type this \
+         code in Discord, after /link:\n\n    \
+         {code}\n\n\
+         It is good for {minutes} minutes and can be used once. After that your tickets by mail and in Discord are together.\n\n\
+         If it was not you, do nothing: without the code nothing happens. Give it to nobody, not to us either: whoever has it \
+         can read your tickets.\n\n\
+         This mail was sent automatically.\n"
+    )
+}
+
 /// The name our mails come from.
 pub fn sender_name(staff: Option<&str>) -> String {
     match staff {
@@ -175,6 +192,23 @@ mod tests {
             acknowledgement("ada@example.net", 1, "")
                 .starts_with("Hello,\n\nwe have received your message and")
         );
+    }
+
+    #[test]
+    fn the_code() {
+        insta::assert_snapshot!(code("7K2M-0QXZ", 15), @"
+        Hello,
+
+        somebody in our Discord server asked to link this mail address to their account there. If it was you, type this code in Discord, after /link:
+
+            7K2M-0QXZ
+
+        It is good for 15 minutes and can be used once. After that your tickets by mail and in Discord are together.
+
+        If it was not you, do nothing: without the code nothing happens. Give it to nobody, not to us either: whoever has it can read your tickets.
+
+        This mail was sent automatically.
+        ");
     }
 
     #[test]

@@ -272,7 +272,11 @@ impl Ingest {
                     Ok(file) => heard.files.push(file),
                     Err((error, true)) if attempt < ATTEMPTS_TO_FETCH => return Err(JobError::Retry(error)),
                     Err((error, _)) => {
-                        tracing::warn!(inbound.id = row.id, error = format!("{error:#}"), "a file was left out");
+                        tracing::warn!(
+                            inbound.id = row.id,
+                            error = format!("{error:#}"),
+                            "a file was left out"
+                        );
                         heard.problems.push(format!("the file {} could not be fetched", file.name));
                     }
                 }
@@ -433,7 +437,8 @@ async fn edited(
     let Some((id, author)) = threads::written_as(tx, message.id).await? else {
         return Ok(suppressed("nothing was kept of the message"));
     };
-    let plain = if thread.audience == Audience::Staff { settings.plain_messages } else { PlainMessages::Note };
+    let plain =
+        if thread.audience == Audience::Staff { settings.plain_messages } else { PlainMessages::Note };
     let text = without_mentions(message, plain);
     let act = Act { by: author, channel: Channel::Discord, now };
     let changed = actions::revise(tx, &ticket, id, Revision::Edited(&text), heard.ledger, act).await?;
@@ -481,13 +486,10 @@ async fn fetch(
     settings: &Settings,
     file: &said::Attachment,
 ) -> Result<NewAttachment, (anyhow::Error, bool)> {
-    let content = api
-        .download(&file.url, &settings.cdn_hosts, LARGEST_FILE)
-        .await
-        .map_err(|error| {
-            let may_pass = matches!(error, DownloadError::Failed(_));
-            (error.into(), may_pass)
-        })?;
+    let content = api.download(&file.url, &settings.cdn_hosts, LARGEST_FILE).await.map_err(|error| {
+        let may_pass = matches!(error, DownloadError::Failed(_));
+        (error.into(), may_pass)
+    })?;
     Ok(NewAttachment {
         filename: crate::mail::body::filename(&file.name),
         content_type: file.content_type.clone().unwrap_or_else(|| "application/octet-stream".to_owned()),

@@ -42,7 +42,7 @@ pub fn derive(master: &[u8], purpose: &str) -> [u8; 32] {
     hmac(&hash.finalize(), master)
 }
 
-fn hmac(key: &[u8], data: &[u8]) -> [u8; 32] {
+pub(crate) fn hmac(key: &[u8], data: &[u8]) -> [u8; 32] {
     // HMAC takes a key of any length, so this cannot fail; a zero tag would verify nothing.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
     mac.update(data);
@@ -99,6 +99,13 @@ impl Signer {
     /// The Message-ID (without `<>`) of the mail for `token`, in the domain of `address`.
     pub fn message_id(&self, token: &Token, address: &str) -> String {
         format!("{}@{}", self.sign(token), domain(address))
+    }
+
+    /// The Message-ID (without `<>`) of the mail with a code: signed, and of no ticket.
+    pub fn letter_id(&self, code: i64, address: &str) -> String {
+        let text = format!("l{code}");
+        let key = self.keys.first().copied().unwrap_or_default();
+        format!("{text}.{}@{}", signature(&key, &text), domain(address))
     }
 
     /// The token in one of our Message-IDs. The domain is not looked at: the signature is proof enough.

@@ -1,7 +1,7 @@
 //! Persons: what they are called by, which role and skills they have, how they log in.
 //!
-//! Owns `persons`, `identities`, `skills`, `person_skills`, `credentials` and `signing_keys`. Knows nothing about
-//! tickets.
+//! Owns `persons`, `identities`, `skills`, `person_skills`, `credentials`, `signing_keys`, `link_codes` and `snippets`.
+//! Knows nothing about tickets.
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
@@ -12,11 +12,20 @@ use sqlx::PgPool;
 use crate::ids::{PersonId, SkillId};
 use crate::queue::{self, Tx};
 
+mod choices;
+pub mod link;
+mod merge;
 pub mod password;
+pub mod snippets;
 mod sql;
 
-/// What a person may do. Exactly one each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub use choices::{
+    Colleague, OwnSkill, SkillError, confirm_skill, find_skills, find_staff, propose_skill, skills_of,
+};
+pub use merge::{hold_alone, merge};
+
+/// What a person may do. Exactly one each; the greater one may more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     User,
@@ -103,7 +112,8 @@ pub struct NewStaff {
     pub skills: Vec<(String, i32)>,
 }
 
-/// The person behind a mail address, made if the address is new. The address is taken in canonical form.
+/// The person behind a mail address, made if the address is new. The address is taken in canonical form. Until the
+/// transaction ends the address stays with this person: who is merged meanwhile would keep what is entered for them.
 pub async fn by_address(
     tx: &mut Tx,
     address: &str,
@@ -113,7 +123,8 @@ pub async fn by_address(
     by_identity(tx, "email", address, name, now).await
 }
 
-/// The person behind a user of Discord, made if the user is new.
+/// The person behind a user of Discord, made if the user is new. It stays this person's until the transaction ends. Look
+/// people up before you lock tickets: a merge goes that way too.
 pub async fn by_discord(tx: &mut Tx, user: u64, name: &str, now: DateTime<Utc>) -> sqlx::Result<PersonId> {
     by_identity(tx, "discord", &user.to_string(), name, now).await
 }
@@ -170,12 +181,12 @@ pub async fn find_by_address(tx: &mut Tx, address: &str) -> sqlx::Result<Option<
     }
 }
 
-/// One person, as the transaction sees them.
+/// One person, as the transaction sees them. Who was merged into another is that other one.
 pub async fn person_in(tx: &mut Tx, id: PersonId) -> sqlx::Result<Option<Person>> {
     sql::person(&mut **tx, id.0).await
 }
 
-/// One person.
+/// One person. Who was merged into another is that other one.
 pub async fn person(db: &PgPool, id: PersonId) -> sqlx::Result<Option<Person>> {
     sql::person(db, id.0).await
 }

@@ -22,7 +22,7 @@ pub(super) async fn find_or_insert(
 ) -> sqlx::Result<Found> {
     sqlx::query_as!(
         Found,
-        "WITH known AS (SELECT person_id FROM identities WHERE channel = $4 AND address = $1),
+        "WITH known AS (SELECT person_id FROM identities WHERE channel = $4 AND address = $1 FOR SHARE),
               made AS (INSERT INTO persons (name, created_at)
                        SELECT $2, $3 WHERE NOT EXISTS (SELECT FROM known) RETURNING id),
               entered AS (INSERT INTO identities (person_id, channel, address, created_at)
@@ -46,7 +46,7 @@ pub(super) async fn delete_person(tx: &mut Tx, id: i64) -> sqlx::Result<()> {
 
 pub(super) async fn find(tx: &mut Tx, channel: &str, address: &str) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar!(
-        "SELECT person_id FROM identities WHERE channel = $1 AND address = $2",
+        "SELECT person_id FROM identities WHERE channel = $1 AND address = $2 FOR SHARE",
         channel,
         address
     )
@@ -61,7 +61,7 @@ pub(super) async fn person(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Opt
                  ORDER BY verified_at NULLS LAST, id LIMIT 1) AS email,
                 (SELECT address FROM identities WHERE person_id = persons.id AND channel = 'discord'
                  ORDER BY id LIMIT 1) AS discord
-         FROM persons WHERE id = $1",
+         FROM persons WHERE id = COALESCE((SELECT merged_into FROM persons WHERE id = $1), $1)",
         id
     )
     .fetch_optional(db)

@@ -44,10 +44,11 @@ pub async fn assign(tx: &mut Tx, ticket: &Locked, to: PersonId, act: Act) -> Res
         return Ok(());
     }
     let person = people::person_in(tx, to).await?;
-    if person.is_none_or(|p| !p.active || !p.role.is_staff()) {
+    let Some(person) = person.filter(|p| p.active && p.role.is_staff()) else {
         return Err(TicketError::NotStaff);
-    }
-    give(tx, ticket, Some(to), "given by hand", act).await
+    };
+    // Who was merged since they were chosen is another one.
+    give(tx, ticket, Some(person.id), "given by hand", act).await
 }
 
 async fn give(

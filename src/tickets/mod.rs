@@ -14,6 +14,7 @@ use crate::queue::{self, Tx};
 
 pub mod actions;
 pub mod changes;
+pub mod linking;
 pub mod outbox;
 pub mod read;
 mod sql;
@@ -21,6 +22,7 @@ mod status;
 pub mod threads;
 
 pub use changes::{AssignmentRecord, Outcome, TriageRecord};
+pub use linking::merge_person;
 pub use status::{Happening, Status, next};
 
 /// Staff's answer by mail ends at the line that says this: below stands our notice, with remarks that are not for the
