@@ -329,7 +329,8 @@ pub async fn unpostable(
 ) -> sqlx::Result<()> {
     let mut tx = db.begin().await?;
     if sql::set_unpostable(&mut tx, relay.0, why).await? {
-        let data = serde_json::json!({"delivery": relay, "purpose": "relay", "state": "failed", "reason": why});
+        let data =
+            serde_json::json!({"delivery": relay, "purpose": "relay", "state": "failed", "reason": why});
         super::sql::insert_event(&mut tx, ticket.0, "delivery", None, Channel::Discord, &data, now).await?;
     }
     tx.commit().await

@@ -40,7 +40,11 @@ impl Visit<'_> {
             Ok(gone) => gone,
             Err(Stop::Job(error)) if !job.is_last(self.deliver.clock.now()) => return Err(error),
             Err(stop) => {
-                tracing::warn!(thread.id = self.thread.id.0, ?stop, "cannot tell staff in Discord of a broken thread");
+                tracing::warn!(
+                    thread.id = self.thread.id.0,
+                    ?stop,
+                    "cannot tell staff in Discord of a broken thread"
+                );
                 false
             }
         };
@@ -63,14 +67,17 @@ impl Visit<'_> {
             }
             None => false,
         };
-        if gone && self.thread.audience == Audience::Staff && self.thread.card == self.thread.channel
+        if gone
+            && self.thread.audience == Audience::Staff
+            && self.thread.card == self.thread.channel
             && let Some(card) = self.thread.card
         {
             // A card without its thread misleads. In a forum it went with the thread.
             lasting(self.ask(api.delete(parent, card)).await?)?;
         }
         let why = self.thread.broken.clone().unwrap_or_default();
-        let message = cards::with_repair(&words::thread_broken(self.thread.ticket.0, &why), &self.thread.handle);
+        let message =
+            cards::with_repair(&words::thread_broken(self.thread.ticket.0, &why), &self.thread.handle);
         if !self.tell_in_staff_thread(&message).await? {
             self.tell_in_staff_channel(&message).await?;
         }
@@ -101,7 +108,10 @@ impl Visit<'_> {
             lasting(self.ask(api.post(parent, message, Some(&nonce), &[])).await?)?
         };
         if told.is_none() {
-            tracing::warn!(thread.id = self.thread.id.0, "Discord does not let us tell staff of a broken thread");
+            tracing::warn!(
+                thread.id = self.thread.id.0,
+                "Discord does not let us tell staff of a broken thread"
+            );
         }
         Ok(())
     }

@@ -50,14 +50,20 @@ impl Visit<'_> {
         Ok(())
     }
 
-    async fn post_card_in_thread(&mut self, channel: u64, message: &Message, hash: &[u8]) -> Result<(), Stop> {
+    async fn post_card_in_thread(
+        &mut self,
+        channel: u64,
+        message: &Message,
+        hash: &[u8],
+    ) -> Result<(), Stop> {
         let api = self.api;
         let begun = self.thread.begun_at.unwrap_or_else(|| self.deliver.clock.now());
         let card = match self.find_posted(channel, &message.content, begun).await? {
             Some(card) if self.thread.card.is_none() => card,
             _ => {
                 // In place of one that was deleted: another nonce, or Discord answers with the deleted one.
-                let lost = self.thread.card.map_or_else(String::new, |card| format!(".{:x}", card & 0xffff_ffff));
+                let lost =
+                    self.thread.card.map_or_else(String::new, |card| format!(".{:x}", card & 0xffff_ffff));
                 let nonce: String = format!("{}{lost}", self.card_nonce()).chars().take(25).collect();
                 self.ask_in_thread(channel, || api.post(channel, message, Some(&nonce), &[])).await??
             }

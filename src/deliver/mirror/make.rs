@@ -86,7 +86,12 @@ impl Visit<'_> {
     }
 
     /// A card that was posted and not written down, when Discord may have forgotten its nonce.
-    async fn find_card(&mut self, parent: u64, card: &Message, begun: DateTime<Utc>) -> Result<Option<u64>, Stop> {
+    async fn find_card(
+        &mut self,
+        parent: u64,
+        card: &Message,
+        begun: DateTime<Utc>,
+    ) -> Result<Option<u64>, Stop> {
         let since = first_id_at(begun - CLOCKS_DIFFER);
         let ours = self.ours_after(parent, since).await?;
         let same = ours.iter().find(|message| message.content.trim() == card.content.trim());
@@ -124,7 +129,11 @@ impl Visit<'_> {
     }
 
     /// A thread that an earlier attempt made and did not write down. Making one can't be repeated: two would stand there.
-    async fn find_thread(&mut self, parent: u64, earlier: Option<DateTime<Utc>>) -> Result<Option<u64>, Stop> {
+    async fn find_thread(
+        &mut self,
+        parent: u64,
+        earlier: Option<DateTime<Utc>>,
+    ) -> Result<Option<u64>, Stop> {
         let Some(earlier) = earlier else { return Ok(None) };
         let api = self.api;
         let prefix = format!("#{} ", self.thread.ticket);

@@ -7,6 +7,7 @@
 
 mod broken;
 mod card;
+mod close;
 mod make;
 mod post;
 mod render;
@@ -20,7 +21,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Deliver;
 use crate::config;
 use crate::crash;
-use crate::discord::api::{Api, ApiError, ThreadChange};
+use crate::discord::api::{Api, ApiError};
 use crate::discord::{said, words};
 use crate::ids::ThreadId;
 use crate::queue::{self, Claimed, Done, JobError};
@@ -179,7 +180,10 @@ impl Visit<'_> {
     // ---- calls
 
     /// One call, if there is still one to make. What Discord answers is for the caller to sort.
-    async fn ask<T>(&mut self, call: impl Future<Output = Result<T, ApiError>>) -> Result<Result<T, ApiError>, Stop> {
+    async fn ask<T>(
+        &mut self,
+        call: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<Result<T, ApiError>, Stop> {
         if self.calls >= MOST_CALLS || self.begun.elapsed() >= LONGEST {
             return Err(Stop::Enough);
         }
@@ -194,7 +198,11 @@ impl Visit<'_> {
 
     /// A call that an archived or locked thread refuses: the thread is opened for it. That a thread was archived because
     /// nobody wrote there, or by somebody's hand, closes no ticket.
-    async fn ask_in_thread<T, F>(&mut self, channel: u64, call: impl Fn() -> F) -> Result<Result<T, ApiError>, Stop>
+    async fn ask_in_thread<T, F>(
+        &mut self,
+        channel: u64,
+        call: impl Fn() -> F,
+    ) -> Result<Result<T, ApiError>, Stop>
     where
         F: Future<Output = Result<T, ApiError>>,
     {
@@ -210,35 +218,16 @@ impl Visit<'_> {
         }
     }
 
-    async fn open(&mut self, channel: u64) -> Result<(), Stop> {
-        let change = ThreadChange { archived: Some(false), locked: Some(false), ..ThreadChange::default() };
-        let api = self.api;
-        self.get(api.update_thread(channel, &change)).await?;
-        crash::point("mirror.opened");
-        threads::set_archived(&self.deliver.db, self.thread.id, false).await?;
-        self.thread.archived = false;
-        Ok(())
-    }
-
-    /// The last call there is: whatever comes after it would open the thread again.
-    async fn close(&mut self, channel: u64) -> Result<(), Stop> {
-        if self.thread.archived {
-            return Ok(());
-        }
-        let change = ThreadChange { archived: Some(true), locked: Some(true), ..ThreadChange::default() };
-        let api = self.api;
-        self.ask_in_thread(channel, || api.update_thread(channel, &change)).await??;
-        crash::point("mirror.archived");
-        threads::set_archived(&self.deliver.db, self.thread.id, true).await?;
-        self.thread.archived = true;
-        Ok(())
-    }
-
     // ---- what is there already
 
     /// A message of ours that is there although nobody wrote it down. Looked for only where a nonce may be forgotten:
     /// something that is due since less than that can only have been tried while Discord still knew its nonce.
-    async fn find_posted(&mut self, channel: u64, content: &str, since: DateTime<Utc>) -> Result<Option<u64>, Stop> {
+    async fn find_posted(
+        &mut self,
+        channel: u64,
+        content: &str,
+        since: DateTime<Utc>,
+    ) -> Result<Option<u64>, Stop> {
         if self.deliver.clock.now() - since < NONCE_HOLDS {
             return Ok(None);
         }
@@ -258,7 +247,9 @@ impl Visit<'_> {
             let page = self.get(api.messages_after(channel, after)).await?;
             let Some(last) = page.last() else { break };
             after = last.id;
-            found.extend(page.into_iter().filter(|message| message.author.is_bot && message.webhook.is_none()));
+            found.extend(
+                page.into_iter().filter(|message| message.author.is_bot && message.webhook.is_none()),
+            );
         }
         Ok(found)
     }

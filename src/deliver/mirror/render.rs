@@ -1,9 +1,7 @@
 //! What a relay is in Discord: texts, files, a button. Pure.
 
 use crate::discord::custom_id::{Action, CustomId};
-use crate::discord::message::{
-    Component, File, LARGEST_FILE, LONGEST_CONTENT, MOST_FILES, Message, Style,
-};
+use crate::discord::message::{Component, File, LARGEST_FILE, LONGEST_CONTENT, MOST_FILES, Message, Style};
 use crate::discord::text::{MOST_PARTS, escape, one_line, split};
 use crate::discord::words;
 use crate::tickets::outbox;
@@ -156,7 +154,8 @@ fn body(relay: &Relay) -> String {
 /// Discord knows quotes, lists and headings at the beginning of a line only.
 fn begins_a_block(text: &str) -> bool {
     let first = text.chars().next();
-    text.contains('\n') || first.is_none_or(|c| matches!(c, '>' | '#' | '-' | '*' | '`' | '|') || c.is_ascii_digit())
+    text.contains('\n')
+        || first.is_none_or(|c| matches!(c, '>' | '#' | '-' | '*' | '`' | '|') || c.is_ascii_digit())
 }
 
 fn headline(audience: Audience, relay: &Relay) -> String {

@@ -176,7 +176,9 @@ mod tests {
     #[test]
     fn what_stands_below_a_text() {
         let files: Vec<(String, usize)> =
-            [("a_b.zip", 26 << 20), ("empty.txt", 0), ("c.txt", 1), ("d.txt", 2000)].map(|(n, s)| (n.into(), s)).into();
+            [("a_b.zip", 26 << 20), ("empty.txt", 0), ("c.txt", 1), ("d.txt", 2000)]
+                .map(|(n, s)| (n.into(), s))
+                .into();
         let many = vec![files.first().cloned().unwrap_or_default(); 20];
         let all = [
             problems("the part\n2 is **broken**"),

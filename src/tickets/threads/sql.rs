@@ -238,8 +238,7 @@ pub(super) async fn set_archived(db: &PgPool, id: i64, archived: bool) -> sqlx::
 
 /// False: it was broken already.
 pub(super) async fn set_broken(tx: &mut Tx, id: i64, why: &str) -> sqlx::Result<bool> {
-    let changed =
-        sqlx::query!(
+    let changed = sqlx::query!(
         "UPDATE discord_threads SET broken = $2, broken_told = FALSE WHERE id = $1 AND broken IS NULL",
         id,
         why
@@ -264,7 +263,9 @@ pub(super) async fn is_told(db: &PgPool, id: i64) -> sqlx::Result<bool> {
 }
 
 pub(super) async fn set_told(tx: &mut Tx, id: i64) -> sqlx::Result<()> {
-    sqlx::query!("UPDATE discord_threads SET broken_told = TRUE WHERE id = $1", id).execute(&mut **tx).await?;
+    sqlx::query!("UPDATE discord_threads SET broken_told = TRUE WHERE id = $1", id)
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }
 
