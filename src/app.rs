@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::assign::Assign;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::database::{self, Keep, PrivatePostgres};
 use crate::deliver::letter::Letters;
 use crate::deliver::{Deliver, mailer::Mailer};
@@ -23,6 +23,7 @@ use crate::discord::api::Api;
 use crate::ingest::Ingest;
 use crate::mail::token::Signer;
 use crate::people::link::CodeKey;
+use crate::tickets::threads;
 use crate::triage::Triage;
 use crate::web::{self, auth::AccessTokens};
 use crate::worker::{self, Pulse, Stages};
@@ -106,6 +107,8 @@ impl App {
         let gemini = Triage::client(&config)?;
         let discord = config.discord.as_ref().map(Api::new).transpose()?.map(Arc::new);
         let code_key = CodeKey::new(&masters);
+        threads::configure(&db, config.discord.as_ref().map(shown_in)).await?;
+        threads::resume(&db, clock.now()).await?;
         let (c, s) = (|| Arc::clone(&config), || signer.clone());
         let m = || Arc::clone(&mailer);
         let stages = Stages {
@@ -119,7 +122,14 @@ impl App {
             },
             triage: Triage { db: db.clone(), clock: clock.clone(), config: c(), gemini },
             assign: Assign { db: db.clone(), clock: clock.clone(), config: c() },
-            deliver: Deliver { db: db.clone(), clock: clock.clone(), config: c(), signer: s(), mailer: m() },
+            deliver: Deliver {
+                db: db.clone(),
+                clock: clock.clone(),
+                config: c(),
+                signer: s(),
+                mailer: m(),
+                discord: discord.clone(),
+            },
             letters: Letters {
                 db: db.clone(),
                 clock: clock.clone(),
@@ -298,6 +308,15 @@ async fn watch_over(pulse: &Pulse, stop: &CancellationToken) {
 fn notify_systemd(state: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::debug!(%error, "cannot tell systemd");
+    }
+}
+
+/// The server that tickets are shown in.
+fn shown_in(discord: &config::Discord) -> threads::Guild {
+    threads::Guild {
+        guild: discord.guild_id,
+        support_channel: discord.support_channel_id,
+        staff_channel: discord.staff_channel_id,
     }
 }
 
