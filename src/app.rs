@@ -116,6 +116,7 @@ impl App {
                 config: c(),
                 signer: s(),
                 discord: discord.clone(),
+                code_key: code_key.clone(),
             },
             triage: Triage { db: db.clone(), clock: clock.clone(), config: c(), gemini },
             assign: Assign { db: db.clone(), clock: clock.clone(), config: c() },

@@ -27,7 +27,9 @@ use crate::tickets::{
     self, Channel, Inbound, Locked, NewAttachment, NewParticipant, Origin, StaffMessage, Status, TicketError,
 };
 
-pub(super) mod sql;
+mod sql;
+
+pub(super) use sql::{asked, settle};
 
 /// What kind of thing came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -392,7 +394,7 @@ pub(super) async fn who(
 }
 
 /// The greatest role that these Discord roles give.
-fn mapped_role(settings: &Settings, roles: &[u64]) -> Option<Role> {
+pub(super) fn mapped_role(settings: &Settings, roles: &[u64]) -> Option<Role> {
     let holds = |role: Option<u64>| role.is_some_and(|role| roles.contains(&role));
     if holds(settings.staff_roles.admin) {
         Some(Role::Admin)

@@ -16,6 +16,7 @@ use crate::crash;
 use crate::ids::{InboundId, TicketId};
 use crate::mail::classify::Class;
 use crate::mail::token::Signer;
+use crate::people::link::CodeKey;
 use crate::people::{self, Person};
 use crate::queue::{Claimed, Done, JobError, Tx};
 use crate::tickets::{
@@ -31,6 +32,8 @@ pub struct Ingest {
     pub signer: Signer,
     /// Where Discord is configured.
     pub discord: Option<Arc<crate::discord::api::Api>>,
+    /// Checks the codes that link an address.
+    pub code_key: CodeKey,
 }
 
 /// Reading a mail this large would hold up the other tasks of its thread.
@@ -434,7 +437,7 @@ fn attachments(read: &Understood) -> Vec<NewAttachment> {
 }
 
 /// The server understood and said no; as opposed to a connection that broke.
-fn is_refusal(error: &anyhow::Error) -> bool {
+pub(super) fn is_refusal(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let database = match cause.downcast_ref::<TicketError>() {
             // It shows its source as itself, so the chain has no link for it.
