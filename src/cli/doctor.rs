@@ -11,7 +11,7 @@ use crate::app::Storage;
 use crate::config::{Config, Mailbox};
 use crate::deliver::mailer::Mailer;
 use crate::triage::Triage;
-use crate::{database, sources};
+use crate::{database, discord, sources};
 
 struct Report {
     failed: bool,
@@ -54,6 +54,11 @@ pub(super) async fn run(path: &Path, offline: bool) -> anyhow::Result<ExitCode> 
             report.line("smtp", Err(error))?;
         }
         check_gemini(&config, &mut report).await?;
+        if let Some(discord) = &config.discord {
+            for (what, result) in discord::check::check(discord).await {
+                report.line(what, result)?;
+            }
+        }
     }
     Ok(if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -89,6 +94,9 @@ fn secrets(config: &Config, report: &mut Report) -> anyhow::Result<()> {
     }
     if let Some(gemini) = &config.gemini {
         report.line("gemini key", gemini.key().map(|_| readable()))?;
+    }
+    if let Some(discord) = &config.discord {
+        report.line("discord token", discord::check::check_token(discord))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod card;
 pub mod catalogue;
+pub mod check;
 pub mod custom_id;
 pub mod message;
 pub mod request;

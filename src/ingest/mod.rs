@@ -22,6 +22,9 @@ pub mod understand;
 
 pub use stage::Ingest;
 
+/// The name of Discord among the mailboxes: in the ledger and where it is said how each fares.
+pub const DISCORD: &str = "discord";
+
 /// How far a mailbox was read: every UID up to `last_uid` is in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::raw::Line;
-use crate::harness::discord::{Discord, Person, SUPPORT, TOKEN};
+use crate::harness::discord::{Discord, OTHER_GUILD, Person, SUPPORT, TOKEN};
 use crate::harness::wait::until;
 
 const GUILDS: u64 = 1;
@@ -37,6 +37,9 @@ async fn events_go_to_every_connection_by_its_intents() {
     assert!(deaf.is_silent().await);
     mia.clicks_forged(mia.says(SUPPORT, "a button").await, "claim.x");
     assert_eq!(deaf.hears().await.0, "INTERACTION_CREATE", "that needs no intent");
+    discord.stranger("eve").clicks_forged(mia.says(SUPPORT, "another").await, "claim.x");
+    let forged = deaf.event().await;
+    assert_eq!(forged["d"]["guild_id"], OTHER_GUILD.to_string(), "a stranger comes from their own guild");
 }
 
 #[tokio::test]

@@ -218,7 +218,11 @@ impl Modal {
             let opened_by = interaction(&world, self.asked.id);
             (opened_by.channel, opened_by.source)
         };
-        self.asked.person.interacts(5, channel, source, data)
+        let sent = self.asked.person.interacts(5, channel, source, data);
+        if let Some(it) = self.asked.shared.lock().interactions.get_mut(&sent.id) {
+            it.opened_by = Some(self.asked.id);
+        }
+        sent
     }
 }
 

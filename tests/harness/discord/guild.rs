@@ -81,7 +81,9 @@ fn application(world: &World) -> Value {
         "rpc_origins": [], "bot_public": true, "bot_require_code_grant": false, "verify_key": "00", "team": null,
         "flags": flags, "owner": wire::user(world.human(BOT)), "bot": wire::user(world.human(BOT)),
         "redirect_uris": [], "integration_types_config": {}, "interactions_endpoint_url": null,
-        "hook": true, "approximate_guild_count": 2})
+        "hook": true, "approximate_guild_count": 2, "flags_new": flags.to_string(), "explicit_content_filter": 0,
+        "role_connections_verification_url": null, "approximate_user_install_count": 0,
+        "approximate_user_authorization_count": 0, "eligible_oauth2_scopes": []})
 }
 
 /// A channel of direct messages; there is one for each person.
@@ -118,6 +120,7 @@ fn commands(world: &mut World, call: &Call) -> Outcome {
     let mut registered = Vec::new();
     for command in call.body.as_array().into_iter().flatten() {
         let mut command = command.clone();
+        drop_nothings(&mut command);
         let kind = command.get("type").and_then(Value::as_u64).unwrap_or(1);
         let same =
             |old: &&Value| old.get("name") == command.get("name") && old.get("type") == Some(&kind.into());
@@ -138,4 +141,14 @@ fn commands(world: &mut World, call: &Call) -> Outcome {
     }
     world.commands = registered;
     Ok((200, world.commands.clone().into()))
+}
+
+/// What says nothing is not kept.
+fn drop_nothings(value: &mut Value) {
+    if let Some(object) = value.as_object_mut() {
+        object.retain(|_, entry| !entry.is_null() && *entry != json!([]) && *entry != json!(false));
+        object.values_mut().for_each(drop_nothings);
+    } else if let Some(list) = value.as_array_mut() {
+        list.iter_mut().for_each(drop_nothings);
+    }
 }

@@ -98,7 +98,7 @@ fn with_same_nonce<'a>(world: &'a World, channel: Id, body: &Value) -> Option<&'
             && message.author == BOT
             && message.nonce.as_ref() == Some(nonce)
     };
-    world.messages.values().find(same)
+    world.messages.range(since..).map(|(_, message)| message).find(same)
 }
 
 pub fn update(world: &mut World, call: &Call) -> Outcome {

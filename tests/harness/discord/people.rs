@@ -268,6 +268,7 @@ impl Person {
             created: world.now(),
             sent: Instant::now(),
             source,
+            opened_by: None,
             first: None,
             original: None,
             edits: 0,

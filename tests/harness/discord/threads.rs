@@ -267,14 +267,12 @@ pub fn archived(world: &mut World, call: &Call) -> Outcome {
     found.sort_by_key(|channel| {
         channel.thread.as_ref().map(|thread| std::cmp::Reverse(thread.archive_changed))
     });
-    let mut value = listed(world, found);
-    wire::set(&mut value, "has_more", false);
-    Ok((200, value))
+    Ok((200, listed(world, found)))
 }
 
 fn listed(world: &World, mut found: Vec<&Channel>) -> Value {
     found.reverse();
     let threads: Vec<Value> = found.iter().map(|channel| wire::channel(world, channel)).collect();
     let members: Vec<Value> = threads.iter().filter_map(|thread| thread.get("member").cloned()).collect();
-    json!({"threads": threads, "members": members})
+    json!({"threads": threads, "members": members, "has_more": false})
 }

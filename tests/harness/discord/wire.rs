@@ -32,13 +32,13 @@ pub fn set(value: &mut Value, key: &str, entry: impl Into<Value>) {
 
 pub fn user(human: &Human) -> Value {
     json!({"id": human.id.to_string(), "username": human.name, "global_name": human.name, "discriminator": "0",
-        "avatar": null, "bot": human.bot, "public_flags": 0})
+        "avatar": null, "bot": human.bot, "public_flags": 0, "flags": 0, "primary_guild": null, "locale": "en-US"})
 }
 
 /// A member, without the user.
 pub fn member(human: &Human) -> Value {
     let roles: Vec<String> = human.roles.iter().map(ToString::to_string).collect();
-    json!({"roles": roles, "joined_at": time(human.joined), "nick": null, "avatar": null, "premium_since": null,
+    json!({"roles": roles, "joined_at": time(human.joined), "nick": null, "avatar": null, "banner": null, "premium_since": null,
         "deaf": false, "mute": false, "pending": false, "flags": 0, "communication_disabled_until": null})
 }
 
@@ -137,7 +137,7 @@ pub fn guild(world: &World, id: Id) -> Value {
         "banner": null, "premium_tier": 0, "premium_subscription_count": 0, "preferred_locale": "en-US",
         "public_updates_channel_id": null, "nsfw": false, "nsfw_level": 0, "premium_progress_bar_enabled": false,
         "region": "deprecated", "safety_alerts_channel_id": null, "max_video_channel_users": 25,
-        "max_stage_video_channel_users": 50})
+        "max_stage_video_channel_users": 50, "home_header": null, "widget_channel_id": null, "incidents_data": null})
 }
 
 /// A guild as it comes with `GUILD_CREATE`: with its channels and its active threads.
@@ -175,7 +175,7 @@ pub fn message(world: &World, message: &Message) -> Value {
         "edited_timestamp": message.edited.map(time), "tts": false,
         "mention_everyone": super::pings::all(message).iter().any(|ping| ping.starts_with('@')),
         "mentions": mentions, "mention_roles": [], "attachments": files, "embeds": embeds(message),
-        "components": message.components, "pinned": false, "type": message.kind, "flags": message.flags});
+        "components": components(message), "pinned": false, "type": message.kind, "flags": message.flags});
     if let Some(nonce) = &message.nonce {
         set(&mut value, "nonce", nonce.clone());
     }
@@ -189,8 +189,7 @@ pub fn message(world: &World, message: &Message) -> Value {
     if let Some(interaction) = message.interaction.and_then(|id| world.interactions.get(&id)) {
         set(&mut value, "webhook_id", BOT.to_string());
         set(&mut value, "application_id", BOT.to_string());
-        let metadata = json!({"id": interaction.id.to_string(), "type": interaction.kind,
-            "user": user(world.human(interaction.person)), "authorizing_integration_owners": {"0": GUILD.to_string()}});
+        let metadata = interaction_metadata(world, interaction);
         set(&mut value, "interaction_metadata", metadata);
     }
     if message.flags & HAS_THREAD != 0
@@ -201,13 +200,56 @@ pub fn message(world: &World, message: &Message) -> Value {
     value
 }
 
+/// From which interaction a message comes.
+fn interaction_metadata(world: &World, interaction: &Interaction) -> Value {
+    let mut metadata = json!({"id": interaction.id.to_string(), "type": interaction.kind,
+        "user": user(world.human(interaction.person)), "authorizing_integration_owners": {"0": GUILD.to_string()}});
+    match (interaction.kind, interaction.source) {
+        (3, Some(source)) => set(&mut metadata, "interacted_message_id", source.to_string()),
+        (5, _) => {
+            let opened_by = interaction.opened_by.and_then(|id| world.interactions.get(&id));
+            let opened_by = opened_by.map(|opened_by| interaction_metadata(world, opened_by));
+            set(&mut metadata, "triggering_interaction_metadata", opened_by);
+        }
+        _ => {}
+    }
+    metadata
+}
+
 /// Discord gives each embed a type and each component a number; the rest stays as it was sent.
 fn embeds(message: &Message) -> Vec<Value> {
     let mut embeds = message.embeds.clone();
     for embed in &mut embeds {
         set(embed, "type", "rich");
+        let fields = embed.get_mut("fields").and_then(Value::as_array_mut).into_iter().flatten();
+        for field in fields.filter(|field| field.get("inline").is_none()) {
+            set(field, "inline", false);
+        }
     }
     embeds
+}
+
+fn components(message: &Message) -> Vec<Value> {
+    fn number(component: &mut Value, count: &mut u64) {
+        *count += 1;
+        set(component, "id", *count);
+        if component.get("options").is_some() {
+            for (key, usual) in
+                [("min_values", json!(1)), ("max_values", json!(1)), ("disabled", json!(false))]
+            {
+                let given = component.get(key).filter(|given| !given.is_null()).cloned();
+                set(component, key, given.unwrap_or(usual));
+            }
+        }
+        for inner in component.get_mut("components").and_then(Value::as_array_mut).into_iter().flatten() {
+            number(inner, count);
+        }
+    }
+    let (mut components, mut count) = (message.components.clone(), 0);
+    for component in &mut components {
+        number(component, &mut count);
+    }
+    components
 }
 
 /// A message as the gateway tells it: with its guild and what is known of its author there.

@@ -169,6 +169,8 @@ pub struct Interaction {
     pub sent: Instant,
     /// The message with the component, also for a modal that a component opened.
     pub source: Option<Id>,
+    /// The interaction that the submitted modal answered.
+    pub opened_by: Option<Id>,
     pub first: Option<FirstAnswer>,
     /// The message that `@original` means.
     pub original: Option<Id>,
