@@ -4,7 +4,12 @@
 //!
 //! `cargo bench --bench discord`; `TICKETD_BENCH_SECONDS` sets how long the load lasts.
 
-#![expect(unreachable_pub, dead_code, unused_imports, reason = "the harness of the tests, of which this uses a part")]
+#![expect(
+    unreachable_pub,
+    dead_code,
+    unused_imports,
+    reason = "the harness of the tests, of which this uses a part"
+)]
 #![expect(clippy::panic, clippy::print_stdout, reason = "a measurement that fails has nothing better to do")]
 
 #[path = "../tests/harness/mod.rs"]

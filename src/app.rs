@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::assign::Assign;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::database::{self, Keep, PrivatePostgres};
 use crate::deliver::letter::Letters;
 use crate::deliver::{Deliver, mailer::Mailer};
@@ -107,6 +107,8 @@ impl App {
         let gemini = Triage::client(&config)?;
         let discord = config.discord.as_ref().map(Api::new).transpose()?.map(Arc::new);
         let code_key = CodeKey::new(&masters);
+        threads::configure(&db, config.discord.as_ref().map(shown_in)).await?;
+        threads::resume(&db, clock.now()).await?;
         let (c, s) = (|| Arc::clone(&config), || signer.clone());
         let m = || Arc::clone(&mailer);
         let stages = Stages {
@@ -120,7 +122,14 @@ impl App {
             },
             triage: Triage { db: db.clone(), clock: clock.clone(), config: c(), gemini },
             assign: Assign { db: db.clone(), clock: clock.clone(), config: c() },
-            deliver: Deliver { db: db.clone(), clock: clock.clone(), config: c(), signer: s(), mailer: m() },
+            deliver: Deliver {
+                db: db.clone(),
+                clock: clock.clone(),
+                config: c(),
+                signer: s(),
+                mailer: m(),
+                discord: discord.clone(),
+            },
             letters: Letters {
                 db: db.clone(),
                 clock: clock.clone(),
@@ -143,16 +152,6 @@ impl App {
         web::router(self.web.clone())
     }
 
-    /// Says in the database whether tickets are shown in Discord, and where: for every process that works on them.
-    pub async fn say_where_tickets_are_shown(&self) -> sqlx::Result<()> {
-        let guild = self.config.discord.as_ref().map(|discord| threads::Guild {
-            guild: discord.guild_id,
-            support_channel: discord.support_channel_id,
-            staff_channel: discord.staff_channel_id,
-        });
-        threads::configure(&self.stages.db, guild).await
-    }
-
     /// The gateway to Discord, where it is configured.
     pub fn gateway(&self) -> Option<sources::discord::Gateway> {
         let api = self.stages.ingest.discord.as_ref()?;
@@ -165,9 +164,6 @@ impl App {
         let (sources_stop, worker_stop, web_stop) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let pulse = Pulse::default();
-        if let Err(error) = self.say_where_tickets_are_shown().await {
-            tracing::error!(%error, "the database cannot be told whether tickets are shown in Discord; restart ticketd");
-        }
         let mut sources_running = self.start_sources(&sources_stop);
         let mut workers = JoinSet::new();
         {
@@ -324,6 +320,15 @@ async fn watch_over(pulse: &Pulse, stop: &CancellationToken) {
 fn notify_systemd(state: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::debug!(%error, "cannot tell systemd");
+    }
+}
+
+/// The server that tickets are shown in.
+fn shown_in(discord: &config::Discord) -> threads::Guild {
+    threads::Guild {
+        guild: discord.guild_id,
+        support_channel: discord.support_channel_id,
+        staff_channel: discord.staff_channel_id,
     }
 }
 

@@ -36,11 +36,10 @@ pub struct Stages {
 }
 
 /// Jobs one process works on at once: most of them wait for the database or the network.
-const AT_ONCE: usize = 12;
-/// The kinds that a mail server may keep waiting.
-const MAILS: [&Kind; 2] = [&queue::DELIVER, &queue::LETTER];
-/// How many of them may be such: a mail server that never answers must not keep mail from becoming tickets.
-const DELIVERIES_AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
+/// How many of them may be of kinds that wait for others' servers: a mail server that never answers, or Discord, must not
+/// keep mail from becoming tickets.
+const LIMITED: [(&[&Kind], usize); 2] = [(&[&queue::DELIVER, &queue::LETTER], 8), (&[&queue::MIRROR], 4)];
 /// How often the queue is looked at unasked: covers a lost notification, and finds jobs whose time has come.
 pub const POLL: Duration = Duration::from_millis(500);
 const SLOWEST_POLL: Duration = Duration::from_secs(15);
@@ -54,6 +53,7 @@ impl Stages {
             "reassign" => self.assign.look_again(job).await,
             "deliver" => self.deliver.run(job).await,
             "interact" => self.ingest.interact(job).await,
+            "mirror" => self.deliver.mirror(job).await,
             "hear" => self.ingest.hear(job).await,
             "letter" => self.letters.run(job).await,
             "close_resolved" => self.close_resolved(job).await,
@@ -178,7 +178,7 @@ impl Pulse {
 /// and every `poll`.
 pub async fn run(stages: Stages, pulse: Pulse, poll: Duration, stop: CancellationToken) {
     let slots = Arc::new(Semaphore::new(AT_ONCE));
-    let delivery_slots = Arc::new(Semaphore::new(DELIVERIES_AT_ONCE));
+    let limited = LIMITED.map(|(kinds, most)| (kinds, Arc::new(Semaphore::new(most))));
     let mut running = JoinSet::new();
     let mut listener = None;
     let mut pause = poll;
@@ -191,24 +191,24 @@ pub async fn run(stages: Stages, pulse: Pulse, poll: Duration, stop: Cancellatio
             // Before the look: a job that is announced between the two is heard of.
             listener = listen(&stages.db).await;
         }
-        let (left, free): (&[&Kind], usize) = match delivery_slots.available_permits() {
-            0 => (&MAILS, slots.available_permits()),
-            deliveries => (&[], slots.available_permits().min(deliveries)),
-        };
+        let is_full = |slots: &Arc<Semaphore>| slots.available_permits() == 0;
+        let (full, open): (Vec<_>, Vec<_>) = limited.iter().partition(|(_, slots)| is_full(slots));
+        let left: Vec<&Kind> = full.iter().flat_map(|(kinds, _)| kinds.iter().copied()).collect();
+        let open = open.iter().map(|(_, slots)| slots.available_permits());
+        let free = open.chain([slots.available_permits()]).min().unwrap_or_default();
         let limit = i64::try_from(free).unwrap_or(1);
-        match queue::claim_except(&stages.db, left, stages.clock.now(), limit).await {
+        match queue::claim_except(&stages.db, &left, stages.clock.now(), limit).await {
             Ok(jobs) => {
                 pause = poll;
                 let took = jobs.len();
                 for job in jobs {
                     let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-                    let delivery_slot = MAILS
-                        .contains(&job.kind)
-                        .then(|| Arc::clone(&delivery_slots).try_acquire_owned().ok());
+                    let of_kind = limited.iter().find(|(kinds, _)| kinds.contains(&job.kind));
+                    let limited_slot = of_kind.map(|(_, slots)| Arc::clone(slots).try_acquire_owned().ok());
                     let stages = stages.clone();
                     running.spawn(async move {
                         stages.run(&job).await;
-                        drop((slot, delivery_slot));
+                        drop((slot, limited_slot));
                     });
                 }
                 if took == free && free > 0 {

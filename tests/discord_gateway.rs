@@ -11,7 +11,7 @@ use ticketd::tickets::threads::{Audience, Thread};
 
 use crate::harness::desk::{Desk, Plan};
 use crate::harness::discord::{Discord, GUILD, OTHER_CHANNEL, Person, STAFF, SUPPORT, Trouble};
-use crate::harness::mail::Mail;
+use crate::harness::mail::mail;
 use crate::harness::online::{Online, connect};
 use crate::harness::wait::until;
 
@@ -41,8 +41,8 @@ impl Scene {
     async fn with_plan(plan: Plan) -> Self {
         let discord = Discord::start().await;
         let desk = Desk::with(Plan { more: discord.config(), ..plan }).await;
-        desk.handles(&Mail::from("ada@example.com").subject("Broken").text("It is broken.")).await;
-        let thread = desk.shows_in_staff_channel(1).await;
+        desk.handles(&mail("ada@example.com", "Broken", "It is broken.")).await;
+        let thread = desk.thread_row(1, Audience::Staff).await;
         let bea = discord.member_with("bea", &["moderator"]);
         Self { discord, desk, bea, thread }
     }
@@ -143,13 +143,18 @@ async fn only_people_in_threads_of_tickets_are_heard() {
 async fn a_thread_that_is_just_being_made_is_heard_from_its_first_word() {
     let scene = Scene::set().await;
     let online = scene.connects().await;
-    scene.desk.handles(&Mail::from("bob@example.com").subject("Another").text("That, too.")).await;
-    let channel = scene.desk.makes_thread("#2").await;
+    scene.desk.handles(&mail("bob@example.com", "Another", "That, too.")).await;
+    let thread = scene.desk.thread_row(2, Audience::Staff).await;
+    let channel = thread.channel.unwrap();
+    // As if that were not written down yet.
+    sqlx::query("UPDATE discord_threads SET channel_id = NULL WHERE ticket_id = 2")
+        .execute(&scene.desk.db)
+        .await
+        .unwrap();
     let words = format!("m{}", scene.bea.says(channel, "Is that mine?").await);
     // Known to have come: what was said later is stored.
     let later = scene.says("elsewhere").await;
     scene.hears(&[later]).await;
-    let thread = scene.desk.thread_row(2, Audience::Staff).await;
     ticketd::tickets::threads::made(&scene.desk.db, thread.id, channel).await.unwrap();
     until("it is heard", async || scene.desk.heard(thread.id).await == [words.clone()]).await;
     scene.ends(online).await;
@@ -232,8 +237,8 @@ async fn what_comes_while_a_thread_is_read_on_waits_for_it() {
 async fn a_thread_that_cannot_be_read_is_broken_and_the_others_go_on() {
     let scene = Scene::set().await;
     let words = scene.says("before").await;
-    scene.desk.handles(&Mail::from("bob@example.com").subject("Another").text("That, too.")).await;
-    let gone = scene.desk.shows_in_staff_channel(2).await;
+    scene.desk.handles(&mail("bob@example.com", "Another", "That, too.")).await;
+    let gone = scene.desk.thread_row(2, Audience::Staff).await;
     scene.bea.removes_thread(gone.channel.unwrap()).await;
     let mut online = scene.connects().await;
     scene.hears(&[words]).await;
@@ -276,7 +281,7 @@ async fn a_refused_token_or_intent_says_what_to_do_and_is_not_tried_again() {
     assert!(errors[0].contains("Discord refuses the bot: switch on Message Content Intent"), "{errors:?}");
     let asked = scene.discord.count("GET", "/gateway");
     // The rest goes on.
-    scene.desk.handles(&Mail::from("bob@example.com").subject("Another").text("That, too.")).await;
+    scene.desk.handles(&mail("bob@example.com", "Another", "That, too.")).await;
     assert_eq!(scene.desk.tickets().await, 2);
     assert_eq!(scene.discord.count("GET", "/gateway"), asked, "no loop: refusals are counted");
     scene.ends(online).await;
@@ -362,9 +367,7 @@ async fn the_database_may_be_away_for_a_while() {
     for number in 0..50 {
         expected.push(scene.says(&format!("message {number}")).await);
     }
-    let asked = scene.bea.uses("/ticket new");
-    let modal = asked.await;
-    modal.modal().await;
+    scene.bea.uses("/ticket new").await.modal().await;
     stuck.rollback().await.unwrap();
     scene.hears(&expected).await;
     scene.ends(online).await;

@@ -13,6 +13,7 @@ use sqlx::PgPool;
 use crate::clock::Clock;
 use crate::config::{Config, Mailbox};
 use crate::crash;
+use crate::discord::api::Api;
 use crate::ids::DeliveryId;
 use crate::mail::compose::{self, Automatic, Outgoing};
 use crate::mail::token::{Signer, Token, id_hash};
@@ -21,6 +22,7 @@ use crate::tickets::outbox::{self, Attempt, Carried, Delivery, Fixed, Purpose};
 
 pub mod letter;
 pub mod mailer;
+mod mirror;
 pub mod words;
 
 use mailer::Mailer;
@@ -33,6 +35,8 @@ pub struct Deliver {
     pub config: Arc<Config>,
     pub signer: Signer,
     pub mailer: Arc<Mailer>,
+    /// `None`: Discord is not configured.
+    pub discord: Option<Arc<Api>>,
 }
 
 impl Deliver {

@@ -71,6 +71,13 @@ impl Message {
         self
     }
 
+    /// As an edit: the files of the earlier message go away.
+    #[must_use]
+    pub fn without_files(mut self) -> Self {
+        self.attachments = Some(Vec::new());
+        self
+    }
+
     /// These people, and nobody else, are notified where the content names them as `<@id>`. Only for text of our own.
     #[must_use]
     pub fn pinging(mut self, people: &[u64]) -> Self {

@@ -5,10 +5,12 @@
 mod answers;
 mod pages;
 mod refusals;
+mod threads;
 
 pub use answers::*;
 pub use pages::*;
 pub use refusals::*;
+pub use threads::*;
 
 use super::text::{escape_within, one_line};
 

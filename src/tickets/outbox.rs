@@ -127,6 +127,11 @@ pub async fn delivery(db: &sqlx::PgPool, id: DeliveryId) -> sqlx::Result<Option<
     Ok(Some(delivery))
 }
 
+/// The files that came with a message.
+pub async fn files(db: &sqlx::PgPool, message: MessageId) -> sqlx::Result<Vec<File>> {
+    sql::files(db, message.0).await
+}
+
 /// Reads what a notice tells of its ticket.
 pub async fn facts(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<Facts> {
     sql::facts(db, ticket.0).await

@@ -3,10 +3,12 @@
 //! What must be shown is written down with the change it follows from: the thread's row, relays of messages, a
 //! `mirror` job for each thread. Where Discord is not configured (no row in `discord_guild`) all of this is nothing.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::Channel;
+use super::{Channel, Status};
 use crate::ids::{DeliveryId, MessageId, PersonId, ThreadId, TicketId};
 use crate::queue::{self, Tx};
 
@@ -27,6 +29,14 @@ pub async fn configure(db: &PgPool, guild: Option<Guild>) -> sqlx::Result<()> {
         Some(guild) => sql::set_guild(&mut tx, guild).await?,
         None => sql::clear_guild(&mut tx).await?,
     }
+    tx.commit().await
+}
+
+/// At start: what was left to show, in threads that are not broken, is shown now.
+pub async fn resume(db: &PgPool, now: DateTime<Utc>) -> sqlx::Result<()> {
+    let mut tx = db.begin().await?;
+    let unfinished = sql::unfinished(&mut tx).await?;
+    wake(&mut tx, &unfinished, now).await?;
     tx.commit().await
 }
 
@@ -133,9 +143,37 @@ async fn wake(tx: &mut Tx, threads: &[i64], at: DateTime<Utc>) -> sqlx::Result<(
     queue::enqueue_all(tx, &jobs, at).await
 }
 
-/// Notes that making the thread begins, so that another attempt looks for it first.
-pub async fn begin(db: &PgPool, thread: ThreadId, now: DateTime<Utc>) -> sqlx::Result<()> {
+/// What a thread must know of its ticket to show it.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub subject: String,
+    pub status: Status,
+    pub priority: String,
+    /// How the ticket came.
+    pub channel: String,
+    pub closed_at: Option<DateTime<Utc>>,
+    pub requester_name: String,
+    /// As Discord knows them; `None`: it does not.
+    pub requester: Option<u64>,
+    pub assignee_name: Option<String>,
+    pub assignee: Option<u64>,
+    /// Why the thread for the requester shows nothing any more.
+    pub requester_thread_broken: Option<String>,
+}
+
+/// What a thread must know of its ticket; `None`: there is no such ticket.
+pub async fn setting(db: &PgPool, ticket: TicketId) -> sqlx::Result<Option<Setting>> {
+    sql::setting(db, ticket.0).await
+}
+
+/// Notes that making the thread begins, so that another attempt looks for it first. Returns when it began at first.
+pub async fn begin(db: &PgPool, thread: ThreadId, now: DateTime<Utc>) -> sqlx::Result<DateTime<Utc>> {
     sql::begin(db, thread.0, now).await
+}
+
+/// The message that shows the facts was deleted before a thread was made of it: making the thread begins anew.
+pub async fn begin_anew(db: &PgPool, thread: ThreadId, now: DateTime<Utc>) -> sqlx::Result<()> {
+    sql::begin_anew(db, thread.0, now).await
 }
 
 /// Notes the message that shows the facts, and the hash of what it shows.
@@ -169,7 +207,22 @@ pub async fn broke(tx: &mut Tx, thread: &Thread, why: &str, now: DateTime<Utc>) 
     Ok(())
 }
 
-/// Tries again with a broken thread; `anew`: with another one, because it is gone.
+/// Whether staff were told that the thread is broken.
+pub async fn is_told(db: &PgPool, thread: ThreadId) -> sqlx::Result<bool> {
+    sql::is_told(db, thread.0).await
+}
+
+/// Staff were told that the thread is broken, as well as that went.
+pub async fn told(tx: &mut Tx, thread: ThreadId) -> sqlx::Result<()> {
+    sql::set_told(tx, thread.0).await
+}
+
+/// The thread is no more: the next one is another.
+pub async fn forget(tx: &mut Tx, thread: ThreadId) -> sqlx::Result<()> {
+    sql::forget(tx, thread.0).await
+}
+
+/// Tries again with a broken thread; `anew`: with another one, although this one is not known to be gone.
 pub async fn repair(
     tx: &mut Tx,
     thread: &Thread,
@@ -177,7 +230,10 @@ pub async fn repair(
     by: PersonId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    sql::repair(tx, thread.id.0, anew).await?;
+    sql::repair(tx, thread.id.0).await?;
+    if anew {
+        sql::forget(tx, thread.id.0).await?;
+    }
     let data = serde_json::json!({"anew": anew});
     super::sql::insert_event(
         tx,
@@ -222,14 +278,20 @@ pub struct Relay {
     pub text: String,
     pub sender_class: String,
     pub unverified: bool,
+    /// Why what claims to be staff's was kept as a note.
+    pub why_unverified: Option<String>,
     pub problems: Option<String>,
     /// It is the first message of its ticket.
     pub is_first: bool,
+    /// Its author is the ticket's requester.
+    pub by_requester: bool,
     pub standing: Standing,
     /// Until then it can be taken back.
     pub leaves_at: Option<DateTime<Utc>>,
     /// What it became in Discord so far, by position.
-    pub posts: Vec<u64>,
+    pub posts: BTreeMap<usize, u64>,
+    /// As it stood when this was read.
+    pub refresh_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
 }
 
@@ -245,22 +307,44 @@ pub async fn stale_relays(db: &PgPool, thread: ThreadId, now: DateTime<Utc>) -> 
 
 /// Notes one part of a relay that was posted.
 pub async fn posted(db: &PgPool, relay: DeliveryId, position: usize, message: u64) -> sqlx::Result<()> {
-    sql::insert_post(db, relay.0, i32::try_from(position).unwrap_or(i32::MAX), signed(message)).await
+    sql::insert_post(db, relay.0, place(position), signed(message)).await
 }
 
-/// The relay is there whole.
-pub async fn relayed(db: &PgPool, relay: DeliveryId, now: DateTime<Utc>) -> sqlx::Result<()> {
-    sql::set_relayed(db, relay.0, now).await
+/// Notes that one part of a relay is not there any more.
+pub async fn unposted(db: &PgPool, relay: DeliveryId, position: usize) -> sqlx::Result<()> {
+    sql::delete_post(db, relay.0, place(position)).await
 }
 
-/// The relay can never be posted, for this reason.
-pub async fn unpostable(db: &PgPool, relay: DeliveryId, why: &str) -> sqlx::Result<()> {
-    sql::set_unpostable(db, relay.0, why).await
+/// The newest message of ours in the thread that is written down as a part of a relay.
+pub async fn last_post(db: &PgPool, thread: ThreadId) -> sqlx::Result<Option<u64>> {
+    Ok(sql::last_post(db, thread.0).await?.map(unsigned))
 }
 
-/// The relay shows its message as it stood at `as_of`.
-pub async fn refreshed(db: &PgPool, relay: DeliveryId, as_of: DateTime<Utc>) -> sqlx::Result<()> {
-    sql::set_refreshed(db, relay.0, as_of).await
+/// The relay is there whole, as it stood when it was read; what changed since is shown anew.
+pub async fn relayed(db: &PgPool, relay: &Relay, now: DateTime<Utc>) -> sqlx::Result<()> {
+    sql::set_relayed(db, relay.delivery.0, relay.refresh_at, relay.leaves_at, now).await
+}
+
+/// The relay can never be posted, for this reason; an event on the ticket says so.
+pub async fn unpostable(
+    db: &PgPool,
+    ticket: TicketId,
+    relay: DeliveryId,
+    why: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let mut tx = db.begin().await?;
+    if sql::set_unpostable(&mut tx, relay.0, why).await? {
+        let data =
+            serde_json::json!({"delivery": relay, "purpose": "relay", "state": "failed", "reason": why});
+        super::sql::insert_event(&mut tx, ticket.0, "delivery", None, Channel::Discord, &data, now).await?;
+    }
+    tx.commit().await
+}
+
+/// The relay shows its message as it stood when it was read; what changed since is shown anew.
+pub async fn refreshed(db: &PgPool, relay: &Relay) -> sqlx::Result<()> {
+    sql::set_refreshed(db, relay.delivery.0, relay.refresh_at, relay.leaves_at).await
 }
 
 /// When the next relay of a thread falls due or stale after `now`, so that its job comes back.
@@ -275,6 +359,10 @@ pub async fn next_due(
 /// The ticket that a message in Discord belongs to: as it was read from there, or relayed to there.
 pub async fn message_of(db: &PgPool, discord_message: u64) -> sqlx::Result<Option<MessageId>> {
     Ok(sql::message_of(db, signed(discord_message)).await?.map(MessageId))
+}
+
+fn place(position: usize) -> i32 {
+    i32::try_from(position).unwrap_or(i32::MAX)
 }
 
 /// What a message in Discord was kept as, and whose words it is.

@@ -9,7 +9,6 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::desk::Desk;
-use super::discord::STAFF;
 use super::wait::PATIENCE;
 
 /// One process's part in Discord: it listens until it ends or dies.
@@ -30,26 +29,6 @@ impl Desk {
     /// Begins to listen to Discord.
     pub fn begins_to_connect(&self, pace: Pace) -> Online {
         connect(&self.app, pace)
-    }
-
-    /// A thread in #staff for a ticket, made by hand.
-    pub async fn shows_in_staff_channel(&self, ticket: i64) -> Thread {
-        self.app.say_where_tickets_are_shown().await.expect("the database answers");
-        let mut tx = self.db.begin().await.expect("the database answers");
-        threads::changed(&mut tx, TicketId(ticket), self.clock.now()).await.expect("a row");
-        tx.commit().await.expect("a commit");
-        let thread = self.thread_row(ticket, Audience::Staff).await;
-        let channel = self.makes_thread(&format!("#{ticket}")).await;
-        threads::made(&self.db, thread.id, channel).await.expect("the database answers");
-        Thread { channel: Some(channel), ..thread }
-    }
-
-    /// A thread in #staff that nobody has recorded yet.
-    pub async fn makes_thread(&self, name: &str) -> u64 {
-        let api = self.app.stages.ingest.discord.clone().expect("Discord is configured");
-        let card = ticketd::discord::api::Message::text(name);
-        let card = api.post(STAFF, &card, None, &[]).await.expect("the bot may write");
-        api.thread_from_message(STAFF, card, name).await.expect("the bot may make threads")
     }
 
     pub async fn thread_row(&self, ticket: i64, audience: Audience) -> Thread {
@@ -92,11 +71,10 @@ pub fn connect(app: &App, pace: Pace) -> Online {
 impl Online {
     pub async fn until(&mut self, what: &str, holds: impl FnMut(&Progress) -> bool) -> Progress {
         let waiting = tokio::time::timeout(PATIENCE, self.progress.wait_for(holds)).await;
-        match waiting {
-            Ok(Ok(progress)) => progress.clone(),
-            Ok(Err(_ended)) => panic!("the gateway ended while the test waited until {what}"),
-            Err(_elapsed) => panic!("this did not come to pass: {what}; {:?}", self.now()),
+        if let Ok(progress) = waiting {
+            return progress.expect("the gateway lives").clone();
         }
+        panic!("this did not come to pass: {what}; {:?}", self.now());
     }
 
     /// The commands are set, the set-up was looked at, and what was missed has been read.

@@ -90,7 +90,7 @@ impl Api {
         id_of(self.call(with_files(Call::new(Post, route), &message, files)).await?)
     }
 
-    /// Makes an earlier message into this one. Its files stay.
+    /// Makes an earlier message into this one. Its files stay, unless it is to have none.
     pub async fn edit(&self, channel: u64, message: u64, new: &Message) -> Result<(), ApiError> {
         self.call(with_files(Call::new(Patch, message_route(channel, message)?), &new.as_edit(), &[]))
             .await?;
@@ -213,7 +213,9 @@ impl Api {
 fn named(message: &Message, files: &[File]) -> Value {
     let mut message = message.clone();
     let uploads = files.iter().zip(0..).map(|(file, id)| Upload { id, filename: file.name.clone() });
-    message.attachments = (!files.is_empty()).then(|| uploads.collect());
+    if !files.is_empty() {
+        message.attachments = Some(uploads.collect());
+    }
     json!(message)
 }
 

@@ -53,6 +53,8 @@ pub struct Channel {
     pub name: String,
     /// What a forum's posts can be marked with.
     pub tags: Vec<Tag>,
+    /// What a post in a forum is marked with.
+    pub applied_tags: Vec<u64>,
     pub archived: bool,
     pub locked: bool,
     pub overwrites: Vec<Overwrite>,
@@ -133,6 +135,8 @@ pub(super) struct WireChannel {
     name: Option<String>,
     #[serde(default)]
     available_tags: Vec<Tag>,
+    #[serde(default)]
+    applied_tags: Vec<Id>,
     thread_metadata: Option<WireThread>,
     #[serde(default)]
     permission_overwrites: Vec<WireOverwrite>,
@@ -171,6 +175,7 @@ impl From<WireChannel> for Channel {
             parent: wire.parent_id.map(|Id(id)| id),
             name: wire.name.unwrap_or_default(),
             tags: wire.available_tags,
+            applied_tags: wire.applied_tags.into_iter().map(|Id(tag)| tag).collect(),
             archived: wire.thread_metadata.as_ref().is_some_and(|thread| thread.archived),
             locked: wire.thread_metadata.as_ref().is_some_and(|thread| thread.locked),
             overwrites: overwrites

@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{Audience, Guild, Relay, Standing, Thread, signed, unsigned};
+use super::{Audience, Guild, Relay, Setting, Standing, Thread, signed, unsigned};
 use crate::ids::{DeliveryId, MessageId, ThreadId, TicketId};
 use crate::queue::Tx;
+use crate::tickets::Status;
 
 pub(super) async fn set_guild(tx: &mut Tx, guild: Guild) -> sqlx::Result<()> {
     sqlx::query!(
@@ -26,6 +27,20 @@ pub(super) async fn set_guild(tx: &mut Tx, guild: Guild) -> sqlx::Result<()> {
 pub(super) async fn clear_guild(tx: &mut Tx) -> sqlx::Result<()> {
     sqlx::query!("DELETE FROM discord_guild").execute(&mut **tx).await?;
     Ok(())
+}
+
+/// Threads that have something to show, or are to be made; not the broken ones, which wait for a person.
+pub(super) async fn unfinished(tx: &mut Tx) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar!(
+        "SELECT h.id FROM discord_guild, discord_threads h JOIN tickets t ON t.id = h.ticket_id
+         WHERE h.broken IS NULL AND ((h.channel_id IS NULL AND t.status <> 'closed')
+               OR (t.status = 'closed') <> h.archived AND h.channel_id IS NOT NULL
+               OR EXISTS (SELECT FROM deliveries d WHERE d.thread_id = h.id AND d.kind = 'relay'
+                          AND (d.state = 'waiting' OR d.state = 'sent' AND d.refresh_at IS NOT NULL)))
+         ORDER BY h.id"
+    )
+    .fetch_all(&mut **tx)
+    .await
 }
 
 /// The threads of a ticket, made where they are missing. None where Discord is not configured.
@@ -150,10 +165,56 @@ pub(super) async fn listening(db: &PgPool) -> sqlx::Result<Vec<Thread>> {
     Ok(rows.into_iter().map(Thread::from).collect())
 }
 
-pub(super) async fn begin(db: &PgPool, id: i64, now: DateTime<Utc>) -> sqlx::Result<()> {
-    sqlx::query!("UPDATE discord_threads SET begun_at = COALESCE(begun_at, $2) WHERE id = $1", id, now)
-        .execute(db)
-        .await?;
+pub(super) async fn setting(db: &PgPool, ticket: i64) -> sqlx::Result<Option<Setting>> {
+    let row = sqlx::query!(
+        r#"SELECT t.subject, t.status, t.priority, t.channel, t.closed_at, r.name AS requester_name, a.name AS "assignee_name?",
+                  (SELECT i.address FROM identities i WHERE i.person_id = r.id AND i.channel = 'discord'
+                   ORDER BY i.address = (SELECT p.address FROM participants p WHERE p.ticket_id = t.id
+                     AND p.person_id = r.id AND p.channel = 'discord') DESC NULLS LAST, i.id LIMIT 1) AS requester,
+                  (SELECT i.address FROM identities i WHERE i.person_id = a.id AND i.channel = 'discord' AND a.active
+                   ORDER BY i.id LIMIT 1) AS assignee,
+                  (SELECT h.broken FROM discord_threads h WHERE h.ticket_id = t.id AND h.audience = 'requester') AS broken
+           FROM tickets t JOIN persons r ON r.id = t.requester_id LEFT JOIN persons a ON a.id = t.assignee_id
+           WHERE t.id = $1"#,
+        ticket
+    )
+    .fetch_optional(db)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let id = |address: Option<String>| address.and_then(|address| address.parse().ok());
+    Ok(Some(Setting {
+        subject: row.subject,
+        // The column's CHECK leaves nothing else.
+        status: Status::parse(&row.status).unwrap_or(Status::Open),
+        priority: row.priority,
+        channel: row.channel,
+        closed_at: row.closed_at,
+        requester_name: row.requester_name,
+        requester: id(row.requester),
+        assignee_name: row.assignee_name,
+        assignee: id(row.assignee),
+        requester_thread_broken: row.broken,
+    }))
+}
+
+pub(super) async fn begin(db: &PgPool, id: i64, now: DateTime<Utc>) -> sqlx::Result<DateTime<Utc>> {
+    sqlx::query_scalar!(
+        r#"UPDATE discord_threads SET begun_at = COALESCE(begun_at, $2) WHERE id = $1 RETURNING begun_at AS "begun_at!""#,
+        id,
+        now
+    )
+    .fetch_one(db)
+    .await
+}
+
+pub(super) async fn begin_anew(db: &PgPool, id: i64, now: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE discord_threads SET begun_at = $2, card_id = NULL, card_hash = NULL WHERE id = $1",
+        id,
+        now
+    )
+    .execute(db)
+    .await?;
     Ok(())
 }
 
@@ -189,21 +250,44 @@ pub(super) async fn set_archived(db: &PgPool, id: i64, archived: bool) -> sqlx::
 
 /// False: it was broken already.
 pub(super) async fn set_broken(tx: &mut Tx, id: i64, why: &str) -> sqlx::Result<bool> {
-    let changed =
-        sqlx::query!("UPDATE discord_threads SET broken = $2 WHERE id = $1 AND broken IS NULL", id, why)
-            .execute(&mut **tx)
-            .await?;
+    let changed = sqlx::query!(
+        "UPDATE discord_threads SET broken = $2, broken_told = FALSE WHERE id = $1 AND broken IS NULL",
+        id,
+        why
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(changed.rows_affected() == 1)
 }
 
-pub(super) async fn repair(tx: &mut Tx, id: i64, anew: bool) -> sqlx::Result<()> {
+pub(super) async fn repair(tx: &mut Tx, id: i64) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE discord_threads SET broken = NULL, archived = FALSE, card_hash = NULL,
-                channel_id = CASE WHEN $2 THEN NULL ELSE channel_id END, card_id = CASE WHEN $2 THEN NULL ELSE card_id END,
-                begun_at = CASE WHEN $2 THEN NULL ELSE begun_at END, members = CASE WHEN $2 THEN '{}' ELSE members END
+        "UPDATE discord_threads SET broken = NULL, archived = FALSE, card_hash = NULL WHERE id = $1",
+        id
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn is_told(db: &PgPool, id: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar!("SELECT broken_told FROM discord_threads WHERE id = $1", id).fetch_one(db).await
+}
+
+pub(super) async fn set_told(tx: &mut Tx, id: i64) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE discord_threads SET broken_told = TRUE WHERE id = $1", id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// The next thread is another one.
+pub(super) async fn forget(tx: &mut Tx, id: i64) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE discord_threads SET channel_id = NULL, card_id = NULL, card_hash = NULL, begun_at = NULL, members = '{}',
+                archived = FALSE
          WHERE id = $1",
-        id,
-        anew
+        id
     )
     .execute(&mut **tx)
     .await?;
@@ -225,15 +309,22 @@ pub(super) async fn relays(
 ) -> sqlx::Result<Vec<Relay>> {
     let rows = sqlx::query!(
         r#"SELECT d.id, m.id AS message_id, m.kind, m.channel, p.name AS "author_name?", m.sender_class, m.unverified,
-                  m.problems, m.withdrawn_at, m.created_at, m.visible, r.kind AS "revision?", r.body AS "revised?",
+                  m.problems, m.withdrawn_at, m.created_at, m.visible, r.kind AS "revision?", r.body AS "revised?", d.refresh_at,
+                  m.author_id = t.requester_id AS "by_requester?",
+                  (SELECT e.data->>'why' FROM ticket_events e
+                   WHERE e.ticket_id = d.ticket_id AND e.kind = 'unverified_note'
+                     AND (e.data->>'message')::BIGINT = m.id) AS why_unverified,
                   (SELECT i.address FROM identities i WHERE i.person_id = m.author_id AND i.channel = 'email'
                    ORDER BY i.id LIMIT 1) AS author_address,
                   NOT EXISTS (SELECT FROM messages f WHERE f.ticket_id = m.ticket_id AND f.id < m.id) AS "is_first!",
                   (SELECT max(o.due_at) FROM deliveries o WHERE o.message_id = m.id AND o.due_at > $3) AS leaves_at,
+                  ARRAY(SELECT q.position FROM delivery_posts q WHERE q.delivery_id = d.id ORDER BY q.position)
+                    AS "positions!",
                   ARRAY(SELECT q.message_id FROM delivery_posts q WHERE q.delivery_id = d.id ORDER BY q.position)
                     AS "posts!"
            FROM deliveries d
            JOIN messages m ON m.id = d.message_id
+           JOIN tickets t ON t.id = d.ticket_id
            LEFT JOIN persons p ON p.id = m.author_id
            LEFT JOIN LATERAL (SELECT kind, body FROM message_revisions WHERE message_id = m.id ORDER BY id DESC LIMIT 1) r
              ON TRUE
@@ -266,9 +357,14 @@ pub(super) async fn relays(
             sender_class: r.sender_class,
             unverified: r.unverified,
             problems: r.problems,
+            why_unverified: r.why_unverified,
             is_first: r.is_first,
+            by_requester: r.by_requester.unwrap_or(false),
             leaves_at: r.leaves_at,
-            posts: r.posts.into_iter().map(unsigned).collect(),
+            posts: std::iter::zip(r.positions, r.posts)
+                .map(|(position, post)| (usize::try_from(position).unwrap_or_default(), unsigned(post)))
+                .collect(),
+            refresh_at: r.refresh_at,
             created_at: r.created_at,
         })
         .collect())
@@ -287,34 +383,68 @@ pub(super) async fn insert_post(db: &PgPool, delivery: i64, position: i32, messa
     Ok(())
 }
 
-pub(super) async fn set_relayed(db: &PgPool, delivery: i64, now: DateTime<Utc>) -> sqlx::Result<()> {
+pub(super) async fn delete_post(db: &PgPool, delivery: i64, position: i32) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM delivery_posts WHERE delivery_id = $1 AND position = $2", delivery, position)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn last_post(db: &PgPool, thread: i64) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        "SELECT max(q.message_id) FROM deliveries d JOIN delivery_posts q ON q.delivery_id = d.id WHERE d.thread_id = $1",
+        thread
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// A revision that came meanwhile has changed `refresh_at`, and stays.
+pub(super) async fn set_relayed(
+    db: &PgPool,
+    delivery: i64,
+    refresh_at: Option<DateTime<Utc>>,
+    leaves_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE deliveries SET state = 'sent', sent_at = $2, reason = NULL WHERE id = $1 AND state = 'waiting'",
+        "UPDATE deliveries SET state = 'sent', sent_at = $2, reason = NULL,
+                refresh_at = CASE WHEN refresh_at IS DISTINCT FROM $3 THEN refresh_at ELSE $4 END
+         WHERE id = $1 AND state = 'waiting'",
         delivery,
-        now
+        now,
+        refresh_at,
+        leaves_at
     )
     .execute(db)
     .await?;
     Ok(())
 }
 
-pub(super) async fn set_unpostable(db: &PgPool, delivery: i64, why: &str) -> sqlx::Result<()> {
-    sqlx::query!(
+/// False: it was cancelled meanwhile.
+pub(super) async fn set_unpostable(tx: &mut Tx, delivery: i64, why: &str) -> sqlx::Result<bool> {
+    let changed = sqlx::query!(
         "UPDATE deliveries SET state = 'failed', reason = $2 WHERE id = $1 AND state = 'waiting'",
         delivery,
         why
     )
-    .execute(db)
+    .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(changed.rows_affected() == 1)
 }
 
-/// A revision that came meanwhile has moved `refresh_at` on, and stays.
-pub(super) async fn set_refreshed(db: &PgPool, delivery: i64, as_of: DateTime<Utc>) -> sqlx::Result<()> {
+/// A revision that came meanwhile has changed `refresh_at`, and stays. `leaves_at`: it must be shown anew then, too.
+pub(super) async fn set_refreshed(
+    db: &PgPool,
+    delivery: i64,
+    refresh_at: Option<DateTime<Utc>>,
+    leaves_at: Option<DateTime<Utc>>,
+) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE deliveries SET refresh_at = NULL WHERE id = $1 AND refresh_at <= $2",
+        "UPDATE deliveries SET refresh_at = $3 WHERE id = $1 AND refresh_at IS NOT DISTINCT FROM $2",
         delivery,
-        as_of
+        refresh_at,
+        leaves_at
     )
     .execute(db)
     .await?;
