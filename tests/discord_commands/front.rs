@@ -1,175 +1,101 @@
-//! A desk with a Discord in front of it: what people do there is answered, stored and worked on at once.
+//! A desk with a Discord in front of it, as the daemon has: what is asked there is worked on while one waits for the answer.
 
-use std::sync::Arc;
-
-use serenity::all::{
-    ClientBuilder, Context, EventHandler, GatewayIntents, Http, HttpBuilder, Interaction, Ready, ShardManager,
-};
-use serenity::async_trait;
 use sqlx::Row;
-use ticketd::app::App;
-use ticketd::discord::api::{Answer, Api};
-use ticketd::discord::card::{self, CardFacts};
-use ticketd::discord::catalogue;
-use ticketd::discord::request::{Request, What};
-use ticketd::ingest::discord::{Arrived, receive};
-use ticketd::ingest::interact::{choices, first_answer};
-use tokio::task::JoinSet;
+use ticketd::tickets::threads::Audience;
 
-use crate::harness::certificates;
 use crate::harness::desk::{Desk, Plan};
-use crate::harness::discord::{Discord, GUILD, HOST, Id, Person, STAFF, SUPPORT, TOKEN};
-use crate::harness::wait::PATIENCE;
+use crate::harness::discord::{Asked, Discord, Id, Person, Shown};
+use crate::harness::online::Online;
+use crate::harness::wait::until;
 
 pub struct Front {
     pub desk: Desk,
     pub discord: Discord,
-    api: Arc<Api>,
-    shards: Arc<ShardManager>,
-    running: JoinSet<()>,
+    online: Online,
 }
 
-/// A ticket's threads, and what stands for it in custom ids.
-pub struct Shown {
+/// Where a ticket is shown, and what stands for it in custom ids.
+pub struct Places {
+    /// The thread of staff, and the card in the channel above it.
     pub staff: Id,
     pub card: Id,
-    pub own: Option<Id>,
     pub handle: String,
 }
 
 impl Front {
     pub async fn open() -> Self {
-        Self::with("", "").await
+        Self::with("").await
     }
 
-    /// `more`: keys of the section `[discord]`; `beside`: other sections.
-    pub async fn with(more: &str, beside: &str) -> Self {
+    /// `more`: keys of the section `[discord]`, and other sections.
+    pub async fn with(more: &str) -> Self {
         let discord = Discord::start().await;
-        let more = format!("{}\n{more}\n{beside}", discord.config());
-        let desk = Desk::with(Plan { more, ..Plan::default() }).await;
-        let api = desk.app.stages.ingest.discord.clone().expect("Discord is configured");
-        let handler = Handler { app: desk.app.clone(), api: Arc::clone(&api) };
-        let builder = ClientBuilder::new_with_http(http(&discord), GatewayIntents::GUILDS);
-        let mut client = builder.event_handler(handler).await.expect("a client");
-        let shards = Arc::clone(&client.shard_manager);
-        let mut running = JoinSet::new();
-        running.spawn(async move { client.start().await.expect("the gateway takes it") });
-        discord.bot_is_ready().await;
-        Self { desk, discord, api, shards, running }
+        let desk =
+            Desk::with(Plan { more: format!("{}\n{more}", discord.config()), ..Plan::default() }).await;
+        let online = desk.connects_to_discord().await;
+        Self { desk, discord, online }
     }
 
-    /// Shows a ticket where the daemon would: a staff thread with a card, and a thread with a requester from Discord.
-    pub async fn shows(&self, ticket: i64, requester: Option<&Person>) -> Shown {
-        let handle = format!("handle{ticket}");
-        let facts = CardFacts { handle: handle.clone(), number: ticket, ..CardFacts::default() };
-        let card = self.api.post(STAFF, &card::card(&facts), None, &[]).await.expect("a card");
-        let staff = self.api.thread_from_message(STAFF, card, &format!("#{ticket}")).await.expect("a thread");
-        self.knows(ticket, "staff", &handle, staff).await;
-        let own = match requester {
-            Some(requester) => {
-                let thread = self.api.private_thread(SUPPORT, &format!("#{ticket}")).await.expect("a thread");
-                self.api.add_member(thread, requester.id()).await.expect("a member");
-                self.knows(ticket, "requester", &format!("own{ticket}"), thread).await;
-                Some(thread)
-            }
-            None => None,
-        };
-        Shown { staff, card, own, handle }
+    /// Does what is to be done until there is an answer.
+    pub async fn shown(&self, asked: impl IntoFuture<Output = Asked>) -> Shown {
+        let asked = asked.await;
+        until("it is answered", async || {
+            self.desk.settle().await;
+            asked.seen().is_some()
+        })
+        .await;
+        // What follows from it.
+        self.desk.settle().await;
+        asked.seen().expect("it was there")
     }
 
-    async fn knows(&self, ticket: i64, audience: &str, handle: &str, channel: Id) {
-        sqlx::query(
-            "INSERT INTO discord_threads (ticket_id, audience, handle, channel_id, created_at) VALUES ($1, $2, $3, $4, $5)",
-        )
-        .bind(ticket)
-        .bind(audience)
-        .bind(handle)
-        .bind(i64::try_from(channel).expect("an id"))
-        .bind(self.desk.clock.now())
-        .execute(&self.desk.db)
-        .await
-        .expect("a thread");
+    pub async fn told(&self, asked: impl IntoFuture<Output = Asked>) -> String {
+        self.shown(asked).await.text
     }
 
-    /// What the database says of the newest interaction: its fate, and why.
+    pub async fn places(&self, ticket: i64) -> Places {
+        let thread = self.desk.thread_row(ticket, Audience::Staff).await;
+        Places {
+            staff: thread.channel.expect("it was made"),
+            card: thread.card.expect("it was posted"),
+            handle: thread.handle,
+        }
+    }
+
+    /// The thread of a requester from Discord.
+    pub async fn own_thread(&self, ticket: i64) -> Id {
+        self.desk.thread_row(ticket, Audience::Requester).await.channel.expect("it was made")
+    }
+
+    /// Fate and reason of the newest interaction.
     pub async fn last_fate(&self) -> (String, String) {
         let row = sqlx::query(
-            "SELECT COALESCE(fate, 'waiting'), COALESCE(reason, '') FROM inbound WHERE source = 'discord' ORDER BY id DESC LIMIT 1",
+            "SELECT COALESCE(fate, 'waiting'), COALESCE(reason, '') FROM inbound WHERE name LIKE 'i%' ORDER BY id DESC LIMIT 1",
         );
         let row = row.fetch_one(&self.desk.db).await.expect("a row");
         (row.get(0), row.get(1))
     }
 
-    /// One text of the newest ticket, such as `status`.
-    pub async fn of_newest(&self, column: &'static str) -> String {
-        let sql = sqlx::AssertSqlSafe(format!(
-            "SELECT COALESCE({column}::TEXT, '') FROM tickets ORDER BY id DESC LIMIT 1"
-        ));
-        sqlx::query(sql).fetch_one(&self.desk.db).await.expect("a ticket").get(0)
+    /// Something of the newest ticket, as text: `status`.
+    pub async fn of_newest(&self, what: &'static str) -> String {
+        let statement = format!("SELECT COALESCE(({what})::TEXT, '') FROM tickets ORDER BY id DESC LIMIT 1");
+        let row = sqlx::query(sqlx::AssertSqlSafe(statement)).fetch_one(&self.desk.db).await;
+        row.expect("a ticket").get(0)
     }
 
     pub async fn newest(&self) -> i64 {
         self.of_newest("id").await.parse().expect("a number")
     }
 
-    /// Someone fills in the form behind `/ticket new`; what they are answered.
+    /// Someone fills in the form behind `/ticket new`; what they are told.
     pub async fn opens(&self, who: &Person, subject: &str, text: &str) -> String {
         let form = who.uses("/ticket new").await.modal().await;
-        form.submits(&[("subject", subject), ("text", text)]).await.answer().await
+        self.told(form.submits(&[("subject", subject), ("text", text)])).await
     }
 
     pub async fn close(self) {
-        let Self { desk, discord, shards, mut running, .. } = self;
-        shards.shutdown_all().await;
-        running.shutdown().await;
-        desk.settle().await;
-        drop(discord);
-        desk.close().await;
-    }
-}
-
-/// serenity's own client: the fake is discord.com to it.
-fn http(discord: &Discord) -> Http {
-    let authority = reqwest::Certificate::from_pem(certificates::authority_pem().as_bytes());
-    let client = reqwest::Client::builder()
-        .use_rustls_tls()
-        .add_root_certificate(authority.expect("a certificate"))
-        .no_proxy()
-        .resolve(HOST, discord.connect_addr())
-        .timeout(PATIENCE);
-    HttpBuilder::new(TOKEN).client(client.build().expect("a client")).build()
-}
-
-struct Handler {
-    app: App,
-    api: Arc<Api>,
-}
-
-impl Handler {
-    async fn takes(&self, interaction: &Interaction) -> anyhow::Result<()> {
-        let Some(request) = Request::from_interaction(interaction) else { return Ok(()) };
-        let ingest = &self.app.stages.ingest;
-        let answer = match &request.what {
-            What::Autocomplete { .. } => Answer::Choices(choices(&ingest.db, &ingest.config, &request).await),
-            _ => first_answer(&ingest.config, &request),
-        };
-        self.api.answer(request.id, &request.token, &answer).await?;
-        if matches!(answer, Answer::Defer { .. }) {
-            receive(&ingest.db, &ingest.clock, &[Arrived::interaction(&request)]).await?;
-            self.app.stages.settle().await?;
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl EventHandler for Handler {
-    async fn ready(&self, _: Context, _: Ready) {
-        let commands = catalogue::commands(&self.app.config.triage.categories);
-        self.api.set_commands(GUILD, &commands).await.expect("the commands are taken");
-    }
-
-    async fn interaction_create(&self, _: Context, interaction: Interaction) {
-        self.takes(&interaction).await.expect("it is stored and worked on");
+        self.online.ends().await;
+        self.desk.settle().await;
+        self.desk.close().await;
     }
 }
