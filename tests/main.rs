@@ -14,6 +14,7 @@ mod crash_points;
 mod daemon;
 mod day_of_one_email;
 mod discord_calls;
+mod discord_threads;
 mod email_threads;
 mod fake_discord;
 mod gemini_client;
