@@ -152,16 +152,6 @@ impl App {
         web::router(self.web.clone())
     }
 
-    /// Says in the database whether tickets are shown in Discord, and where: for every process that works on them.
-    pub async fn say_where_tickets_are_shown(&self) -> sqlx::Result<()> {
-        let guild = self.config.discord.as_ref().map(|discord| threads::Guild {
-            guild: discord.guild_id,
-            support_channel: discord.support_channel_id,
-            staff_channel: discord.staff_channel_id,
-        });
-        threads::configure(&self.stages.db, guild).await
-    }
-
     /// The gateway to Discord, where it is configured.
     pub fn gateway(&self) -> Option<sources::discord::Gateway> {
         let api = self.stages.ingest.discord.as_ref()?;
@@ -174,9 +164,6 @@ impl App {
         let (sources_stop, worker_stop, web_stop) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let pulse = Pulse::default();
-        if let Err(error) = self.say_where_tickets_are_shown().await {
-            tracing::error!(%error, "the database cannot be told whether tickets are shown in Discord; restart ticketd");
-        }
         let mut sources_running = self.start_sources(&sources_stop);
         let mut workers = JoinSet::new();
         {

@@ -13,6 +13,7 @@ mod commands;
 mod crash_points;
 mod daemon;
 mod day_of_one_email;
+mod discord_gateway;
 mod discord_calls;
 mod discord_threads;
 mod email_threads;

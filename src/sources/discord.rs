@@ -97,6 +97,8 @@ pub struct Progress {
     pub stored: u64,
     /// The hash of the commands that were set last.
     pub commands: Option<Vec<u8>>,
+    /// How often it was looked at whether the bot is set up in Discord.
+    pub looked_around: u64,
     /// Why Discord refuses the bot, or what is wrong with how it is set up.
     pub trouble: Option<String>,
 }

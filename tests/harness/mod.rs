@@ -12,6 +12,7 @@ pub mod imap_script;
 pub mod ledger;
 pub mod logs;
 pub mod mail;
+pub mod online;
 pub mod members;
 pub mod postgres;
 pub mod program;

@@ -94,5 +94,6 @@ async fn look_around(gateway: &Gateway) -> Result<(), ApiError> {
         }
     }
     complain(gateway, trouble).await;
+    gateway.progress.send_modify(|progress| progress.looked_around += 1);
     Ok(())
 }
