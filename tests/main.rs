@@ -16,6 +16,7 @@ mod day_of_one_email;
 mod discord_calls;
 mod discord_commands;
 mod discord_gateway;
+mod discord_threads;
 mod email_threads;
 mod fake_discord;
 mod gemini_client;
