@@ -247,6 +247,7 @@ mod tests {
             parent: None,
             name: "desk".into(),
             tags: vec![],
+            applied_tags: vec![],
             archived: false,
             locked: false,
             overwrites,
