@@ -92,11 +92,12 @@ impl Api {
         if self.is_direct || !call.files.is_empty() {
             return self.call_directly(call, self.deadline).await;
         }
-        within(self.deadline, send::by_serenity(&self.http, call)).await
+        // Boxed: serenity's future is 20 KB, and would be a part of every future that awaits this one.
+        within(self.deadline, Box::pin(send::by_serenity(&self.http, call))).await
     }
 
     async fn call_directly(&self, call: Call<'_>, deadline: Duration) -> Result<Value, ApiError> {
-        within(deadline, self.direct.call(call, Instant::now() + deadline)).await
+        within(deadline, Box::pin(self.direct.call(call, Instant::now() + deadline))).await
     }
 }
 

@@ -20,6 +20,7 @@ pub mod read;
 mod sql;
 mod status;
 pub mod threads;
+pub mod transcript;
 
 pub use changes::{AssignmentRecord, Outcome, TriageRecord};
 pub use linking::merge_person;

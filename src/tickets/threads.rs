@@ -217,9 +217,11 @@ pub async fn told(tx: &mut Tx, thread: ThreadId) -> sqlx::Result<()> {
     sql::set_told(tx, thread.0).await
 }
 
-/// The thread is no more: the next one is another.
-pub async fn forget(tx: &mut Tx, thread: ThreadId) -> sqlx::Result<()> {
-    sql::forget(tx, thread.0).await
+/// The thread is no more: the next one is another, and shows the conversation from its beginning.
+pub async fn forget(tx: &mut Tx, thread: ThreadId, now: DateTime<Utc>) -> sqlx::Result<()> {
+    sql::forget(tx, thread.0).await?;
+    sql::relay_again(tx, thread.0).await?;
+    sql::relay_its_own(tx, thread.0, now).await
 }
 
 /// Tries again with a broken thread; `anew`: with another one, although this one is not known to be gone.
@@ -232,7 +234,7 @@ pub async fn repair(
 ) -> sqlx::Result<()> {
     sql::repair(tx, thread.id.0).await?;
     if anew {
-        sql::forget(tx, thread.id.0).await?;
+        forget(tx, thread.id, now).await?;
     }
     let data = serde_json::json!({"anew": anew});
     super::sql::insert_event(

@@ -44,8 +44,8 @@ use gateway::Order;
 use lines::Lines;
 use world::World;
 
-pub use asked::Asked;
-pub use people::Person;
+pub use asked::{Asked, Shown};
+pub use people::{Person, Use};
 pub use trouble::Trouble;
 pub use world::{
     ADMIN, BOT, GUILD, Id, MODERATOR, OTHER_CHANNEL, OTHER_GUILD, PRIVATE_THREAD, PUBLIC_THREAD, Request,

@@ -52,7 +52,7 @@ impl Visit<'_> {
         let mut tx = db.begin().await?;
         threads::told(&mut tx, self.thread.id).await?;
         if gone {
-            threads::forget(&mut tx, self.thread.id).await?;
+            threads::forget(&mut tx, self.thread.id, self.deliver.clock.now()).await?;
         }
         job.done(tx).await
     }

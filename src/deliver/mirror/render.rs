@@ -221,3 +221,144 @@ fn file_name(name: Option<&str>) -> String {
     let kept: String = clean.chars().skip(surplus).collect();
     if kept.is_empty() { "attachment".to_owned() } else { kept }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ids::{DeliveryId, MessageId};
+
+    fn relay(kind: &str, channel: &str, text: &str) -> Relay {
+        Relay {
+            delivery: DeliveryId(3),
+            message: MessageId(7),
+            kind: kind.to_owned(),
+            channel: channel.to_owned(),
+            author_name: Some("Bea".to_owned()),
+            author_address: Some("bea@example.org".to_owned()),
+            text: text.to_owned(),
+            sender_class: "human".to_owned(),
+            unverified: false,
+            why_unverified: None,
+            problems: None,
+            is_first: false,
+            by_requester: false,
+            standing: Standing::AsWritten,
+            leaves_at: None,
+            posts: BTreeMap::new(),
+            refresh_at: None,
+            created_at: chrono::DateTime::UNIX_EPOCH,
+        }
+    }
+
+    fn file(name: &str, size: usize) -> outbox::File {
+        let content_type = "application/octet-stream".to_owned();
+        outbox::File { filename: Some(name.to_owned()), content_type, content: vec![1; size] }
+    }
+
+    fn shown(audience: Audience, relay: &Relay, files: Vec<outbox::File>) -> String {
+        let parts = parts(audience, "h4ndle", relay, files);
+        let show = |part: &Part| {
+            let files: Vec<&str> = part.files.iter().map(|file| file.name.as_str()).collect();
+            let components = serde_json::to_string(&part.message.components).unwrap();
+            let undo = if components.contains("undo.h4ndle.7") { " (Undo)" } else { "" };
+            format!("{}: {}{undo} {files:?}", part.position, part.message.content)
+        };
+        parts.iter().map(show).collect::<Vec<_>>().join("\n---\n")
+    }
+
+    #[test]
+    fn what_staff_see() {
+        let mut mail = relay("inbound", "email", "Hello *there* @everyone\n# Big\n- [x](http://e.example)");
+        mail.author_name = Some("Ada".to_owned());
+        mail.author_address = Some("ada@example.net".to_owned());
+        mail.problems = Some("a part is missing".to_owned());
+        let bounce = Relay { sender_class: "bounce".to_owned(), ..mail.clone() };
+        let said = Relay { channel: "discord".to_owned(), problems: None, ..mail.clone() };
+        let mut reply = relay("outbound", "web", "Do **this**.");
+        reply.leaves_at = Some(chrono::DateTime::UNIX_EPOCH);
+        let note = relay("note", "discord", "He is *angry*.");
+        let mut unproven = relay("note", "email", "Close it *now*.");
+        unproven.unverified = true;
+        unproven.why_unverified = Some("the address is not signed".to_owned());
+        let edited = Relay { standing: Standing::Edited, ..said.clone() };
+        let deleted = Relay { standing: Standing::Deleted, ..said.clone() };
+        let withdrawn = Relay { standing: Standing::Withdrawn, ..reply.clone() };
+        let all = [mail, bounce, said, reply, note, unproven, edited, deleted, withdrawn];
+        let all: Vec<String> = all.iter().map(|relay| shown(Audience::Staff, relay, vec![])).collect();
+        insta::assert_snapshot!(all.join("\n\n"), @"");
+    }
+
+    #[test]
+    fn what_the_requester_sees() {
+        let reply = relay("outbound", "web", "Do **this**.");
+        let by_mail = relay("outbound", "email", "Do **this**.");
+        let long = relay("outbound", "web", "```\ncode\n```");
+        let unnamed = Relay { author_name: Some("bea@example.org".to_owned()), ..reply.clone() };
+        let mut own = relay("inbound", "email", "*It* burns");
+        own.by_requester = true;
+        let other =
+            Relay { by_requester: false, author_name: Some("cem@example.net".to_owned()), ..own.clone() };
+        let deleted = Relay { standing: Standing::Deleted, posts: [(0, 5)].into(), ..reply.clone() };
+        let all = [reply, by_mail, long, unnamed, own, other, deleted];
+        let all: Vec<String> = all.iter().map(|relay| shown(Audience::Requester, relay, vec![])).collect();
+        insta::assert_snapshot!(all.join("\n\n"), @"");
+    }
+
+    #[test]
+    fn the_requester_never_sees_a_note_or_what_was_deleted_before() {
+        let note = relay("note", "discord", "internal");
+        assert!(parts(Audience::Requester, "h", &note, vec![]).is_empty());
+        let gone = Relay { standing: Standing::Deleted, ..relay("outbound", "web", "x") };
+        assert!(parts(Audience::Requester, "h", &gone, vec![]).is_empty());
+    }
+
+    #[test]
+    fn files_go_along_as_far_as_discord_takes_them() {
+        let mut files: Vec<_> = (1..=21).map(|n| file(&format!("{n}.txt"), 10)).collect();
+        files.push(file("film.mp4", 11 << 20));
+        files.push(file("empty", 0));
+        files.push(file("../../etc/\"pass\nwd\"", 1));
+        insta::assert_snapshot!(shown(Audience::Staff, &relay("inbound", "email", "See here"), files), @"");
+        let big = (0..9).map(|n| file(&format!("{n}.bin"), 9 << 20)).collect();
+        let parts = parts(Audience::Staff, "h", &relay("inbound", "email", "x"), big);
+        let sizes: Vec<usize> =
+            parts.iter().map(|part| part.files.iter().map(|file| file.bytes.len()).sum()).collect();
+        assert_eq!(sizes, [18 << 20, 18 << 20, 18 << 20, 18 << 20, 9 << 20]);
+    }
+
+    #[test]
+    fn a_very_long_text_is_a_file_with_its_beginning() {
+        let text: String = (0..3000).map(|n| format!("line {n}\n")).collect();
+        let parts = parts(Audience::Staff, "h", &relay("note", "web", &text), vec![file("a.txt", 1)]);
+        assert_eq!(parts.len(), 1);
+        assert!(parts[0].message.content.chars().count() <= LONGEST_CONTENT);
+        assert!(parts[0].message.content.ends_with("the whole is in the file message-7.txt"));
+        let names: Vec<&str> = parts[0].files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(
+            (names, &parts[0].files[0].bytes),
+            (vec!["message-7.txt", "a.txt"], &text.clone().into_bytes())
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_was_written_fits(
+            text in "(\\PC|[`*_\n@<>#]){0,3000}", name in "\\PC{0,200}", requester in any::<bool>(),
+            kind in prop_oneof![Just("inbound"), Just("outbound")], channel in prop_oneof![Just("email"), Just("discord")],
+        ) {
+            let relay = Relay { author_name: Some(name), ..relay(kind, channel, &text) };
+            let audience = if requester { Audience::Requester } else { Audience::Staff };
+            let parts = parts(audience, "h", &relay, vec![]);
+            prop_assert!((1..=MOST_PARTS).contains(&parts.len()));
+            for part in parts {
+                let length = part.message.content.chars().count();
+                prop_assert!(length <= LONGEST_CONTENT, "{length}");
+                prop_assert!(!part.message.content.trim().is_empty());
+            }
+        }
+    }
+}

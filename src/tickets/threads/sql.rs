@@ -294,6 +294,35 @@ pub(super) async fn forget(tx: &mut Tx, id: i64) -> sqlx::Result<()> {
     Ok(())
 }
 
+/// What was shown in the thread that is gone waits to be shown in the next one.
+pub(super) async fn relay_again(tx: &mut Tx, id: i64) -> sqlx::Result<()> {
+    sqlx::query!(
+        "WITH gone AS (DELETE FROM delivery_posts WHERE delivery_id IN (SELECT id FROM deliveries WHERE thread_id = $1))
+         UPDATE deliveries SET state = 'waiting', sent_at = NULL
+         WHERE thread_id = $1 AND kind = 'relay' AND state = 'sent'",
+        id
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// What was written in the thread that is gone needed no relay there; in the next one it does.
+pub(super) async fn relay_its_own(tx: &mut Tx, id: i64, now: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO deliveries (ticket_id, message_id, kind, channel, address, thread_id, created_at)
+         SELECT m.ticket_id, m.id, 'relay', 'discord', h.audience || ' thread', h.id, $2
+         FROM discord_threads h JOIN messages m ON m.ticket_id = h.ticket_id AND m.origin_thread = h.id
+         WHERE h.id = $1
+         ON CONFLICT (message_id, thread_id) WHERE kind = 'relay' DO NOTHING",
+        id,
+        now
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 pub(super) async fn seen(tx: &mut Tx, id: i64, message: i64) -> sqlx::Result<()> {
     sqlx::query!("UPDATE discord_threads SET last_seen = $2 WHERE id = $1 AND last_seen < $2", id, message)
         .execute(&mut **tx)
@@ -331,7 +360,7 @@ pub(super) async fn relays(
            WHERE d.thread_id = $1 AND d.kind = 'relay'
              AND CASE WHEN $2 THEN d.state = 'sent' AND d.refresh_at <= $3
                       ELSE d.state = 'waiting' AND (d.due_at IS NULL OR d.due_at <= $3) END
-           ORDER BY d.id LIMIT 100"#,
+           ORDER BY m.id LIMIT 100"#,
         thread,
         stale,
         now
