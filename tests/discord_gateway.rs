@@ -42,7 +42,7 @@ impl Scene {
         let discord = Discord::start().await;
         let desk = Desk::with(Plan { more: discord.config(), ..plan }).await;
         desk.handles(&mail("ada@example.com", "Broken", "It is broken.")).await;
-        let thread = desk.thread_row(1, Audience::Staff).await;
+        let thread = desk.thread_row(1001, Audience::Staff).await;
         let bea = discord.member_with("bea", &["moderator"]);
         Self { discord, desk, bea, thread }
     }
@@ -144,10 +144,10 @@ async fn a_thread_that_is_just_being_made_is_heard_from_its_first_word() {
     let scene = Scene::set().await;
     let online = scene.connects().await;
     scene.desk.handles(&mail("bob@example.com", "Another", "That, too.")).await;
-    let thread = scene.desk.thread_row(2, Audience::Staff).await;
+    let thread = scene.desk.thread_row(1002, Audience::Staff).await;
     let channel = thread.channel.unwrap();
     // As if that were not written down yet.
-    sqlx::query("UPDATE discord_threads SET channel_id = NULL WHERE ticket_id = 2")
+    sqlx::query("UPDATE discord_threads SET channel_id = NULL WHERE ticket_id = 1002")
         .execute(&scene.desk.db)
         .await
         .unwrap();
@@ -238,17 +238,17 @@ async fn a_thread_that_cannot_be_read_is_broken_and_the_others_go_on() {
     let scene = Scene::set().await;
     let words = scene.says("before").await;
     scene.desk.handles(&mail("bob@example.com", "Another", "That, too.")).await;
-    let gone = scene.desk.thread_row(2, Audience::Staff).await;
+    let gone = scene.desk.thread_row(1002, Audience::Staff).await;
     scene.bea.removes_thread(gone.channel.unwrap()).await;
     let mut online = scene.connects().await;
     scene.hears(&[words]).await;
     let broken = async |ticket| scene.desk.thread_row(ticket, Audience::Staff).await.broken;
-    assert!(broken(2).await.unwrap().contains("not in Discord any more"));
+    assert!(broken(1002).await.unwrap().contains("not in Discord any more"));
     // And one that goes while we listen.
     scene.bea.removes_thread(scene.channel()).await;
-    until("it is broken", async || broken(1).await.is_some()).await;
-    assert_eq!(broken(1).await.unwrap(), "the thread was deleted in Discord");
-    assert_eq!(scene.desk.events(1).await.iter().filter(|event| event.kind == "thread_broken").count(), 1);
+    until("it is broken", async || broken(1001).await.is_some()).await;
+    assert_eq!(broken(1001).await.unwrap(), "the thread was deleted in Discord");
+    assert_eq!(scene.desk.events(1001).await.iter().filter(|event| event.kind == "thread_broken").count(), 1);
     online.catches_up(1).await;
     scene.ends(online).await;
 }
@@ -305,7 +305,6 @@ async fn a_token_that_is_not_valid_any_more_is_said_by_readyz() {
 async fn what_the_bot_lacks_is_said_and_it_goes_on() {
     let scene = Scene::set().await;
     scene.discord.forbids(SUPPORT, 50001);
-    scene.discord.troubles("PUT", "/commands", Trouble::Html(500));
     let mut online = scene.desk.begins_to_connect(HASTY);
     let words = scene.says("still here").await;
     scene.hears(&[words]).await;
