@@ -208,23 +208,6 @@ async fn our_own_mail_that_comes_back_is_dropped_with_a_word() {
 }
 
 #[tokio::test]
-async fn a_mail_in_our_own_name_is_not_a_customers() {
-    let desk = desk().await;
-    desk.handles(&mail(ADA, "Printer", "It is on fire.")).await;
-    let signed = header(&desk.last_mail_to("ada@example.net"), "Reply-To").unwrap();
-    let sent = desk.sink.mails().len();
-    for from in
-        [SUPPORT, "SUPPORT@Example.ORG", "Support <support@example.org>", "support+x@example.org", &signed]
-    {
-        desk.handles(&mail(from, "Re: [#1001] Printer", &format!("I am {from}."))).await;
-        assert_eq!(desk.fates().await.last().map(String::as_str), Some("suppressed"), "{from}");
-    }
-    assert_eq!((desk.tickets().await, desk.sink.mails().len()), (1, sent));
-    assert_eq!(desk.participants(1001).await.len(), 1);
-    desk.close().await;
-}
-
-#[tokio::test]
 async fn ten_acknowledgements_an_hour_are_enough_for_one_address() {
     let desk = desk().await;
     for count in 1..=11 {

@@ -209,13 +209,13 @@ impl Ingest {
         }
         let author = self.author(tx, arrival).await?;
         let known = tickets::find_threads(tx, &wanted_ids(read)).await?;
-        let message = self.message(tx, arrival, &author, &known).await?;
+        let mut message = self.message(tx, arrival, &author, &known).await?;
         if let Some(outcome) = self.take_staff_answer(tx, arrival, &author, &message).await? {
             return Ok(outcome);
         }
-        let (found, related) = find_ticket(tx, arrival, &author, &known).await?;
+        let found = find_ticket(tx, arrival, &author, &known).await?;
         let mut follow_up_of = None;
-        if let Some(ticket) = found {
+        if let Some(ticket) = found.ticket {
             let locked = tickets::lock(tx, ticket).await?;
             let takes_part = tickets::is_participant(tx, ticket, author.id).await?;
             if author.role.is_staff() && !takes_part {
@@ -225,6 +225,9 @@ impl Ingest {
             }
             let reopen_days = self.config.assignment.reopen_days;
             if !message.from_human || tickets::takes_replies(&locked, reopen_days, arrival.now) {
+                if !found.proven {
+                    leave_addresses(tx, ticket, read, &mut message).await?;
+                }
                 tickets::append(tx, &locked, &message, arrival.now).await?;
                 return Ok(Outcome::appended(ticket, None));
             }
@@ -234,7 +237,7 @@ impl Ingest {
             mailbox: Some(arrival.mailbox.to_owned()),
             acknowledge: self.config.mail.acknowledge && read.may_acknowledge,
             follow_up_of,
-            related_to: related,
+            related_to: found.related,
         };
         let (ticket, _) = tickets::open(tx, &message, &opening, arrival.now).await?;
         Ok(Outcome::ticketed(ticket, follow_up_of.map(|_| "follows up a closed ticket")))
@@ -363,40 +366,66 @@ async fn link_bounce(tx: &mut Tx, arrival: &Arrival<'_>, signer: &Signer) -> Res
     })
 }
 
+/// Where a mail belongs.
+#[derive(Debug, Default)]
+struct Found {
+    ticket: Option<TicketId>,
+    /// The sender holds what only a mail of the thread can have given them. A number and a From anybody can write.
+    proven: bool,
+    /// The ticket that the subject names without proof.
+    related: Option<TicketId>,
+}
+
 /// Signed address or Message-ID, then a known Message-ID, then the subject's token if the author takes part.
-/// Second: the ticket that the subject names without proof.
 async fn find_ticket(
     tx: &mut Tx,
     arrival: &Arrival<'_>,
     author: &Person,
     known: &[(tickets::IdHash, TicketId)],
-) -> Result<(Option<TicketId>, Option<TicketId>), TicketError> {
+) -> Result<Found, TicketError> {
     let read = arrival.read;
+    let found = |ticket: TicketId, proven: bool| Ok(Found { ticket: Some(ticket), proven, related: None });
     for token in &read.tokens {
         if tickets::exists(tx, token.ticket).await? {
-            return Ok((Some(token.ticket), None));
+            return found(token.ticket, true);
         }
     }
     let by_id = |id: &tickets::IdHash| known.iter().find(|(k, _)| k == id).map(|(_, ticket)| *ticket);
     if let Some(ticket) = read.ancestors.iter().find_map(by_id) {
-        return Ok((Some(ticket), None));
+        return found(ticket, true);
     }
     // Its own id is known: an answer overtook it, or it is the copy of a list with another footer. But some programs
     // give all mails the same id, and with that two people must not meet.
-    if let (Some(ticket), Some(id)) = (read.own_id.iter().find_map(by_id), &read.mail.message_id)
-        && (!tickets::holds_message(tx, ticket, id).await?
-            || tickets::is_participant(tx, ticket, author.id).await?)
-    {
-        return Ok((Some(ticket), None));
+    if let (Some(ticket), Some(id)) = (read.own_id.iter().find_map(by_id), &read.mail.message_id) {
+        let is_copy = tickets::holds_message(tx, ticket, id).await?;
+        if !is_copy || tickets::is_participant(tx, ticket, author.id).await? {
+            return found(ticket, !is_copy);
+        }
     }
     // Mails without an author have none in common.
     match read.subject_token {
         Some(ticket) if read.from.is_some() && tickets::is_participant(tx, ticket, author.id).await? => {
-            Ok((Some(ticket), None))
+            found(ticket, false)
         }
-        Some(ticket) if tickets::exists(tx, ticket).await? => Ok((None, Some(ticket))),
-        _ => Ok((None, None)),
+        Some(ticket) if tickets::exists(tx, ticket).await? => {
+            Ok(Found { related: Some(ticket), ..Found::default() })
+        }
+        _ => Ok(Found::default()),
     }
+}
+
+/// Without a proof nobody joins and no answer goes elsewhere: a forged From and a guessed number would be enough to
+/// have what staff writes sent to a stranger.
+async fn leave_addresses(
+    tx: &mut Tx,
+    ticket: TicketId,
+    read: &Understood,
+    message: &mut Inbound,
+) -> Result<(), TicketError> {
+    message.cc.clear();
+    let known = tickets::address_of(tx, ticket, message.author.person, message.channel).await?;
+    message.author.address = known.or_else(|| read.from.clone()).unwrap_or_default();
+    Ok(())
 }
 
 /// What staff should know of a mail that could not be read whole. A source gives no more than `limit` bytes.

@@ -260,8 +260,7 @@ pub async fn append(
     insert_attachments(tx, id, &message.attachments).await?;
     if message.from_human {
         // A machine that answers what was forwarded to it takes no part.
-        let author = std::slice::from_ref(&message.author);
-        sql::insert_participants(tx, ticket.id.0, "joined", message.channel, author, now).await?;
+        join(tx, ticket.id, message, now).await?;
     }
     sql::insert_participants(tx, ticket.id.0, "cc", Channel::Email, &message.cc, now).await?;
     threads::relay(tx, ticket.id, id, None, now).await?;
@@ -294,6 +293,19 @@ pub async fn append(
         }
     }
     Ok(id)
+}
+
+/// Enters the author of a message among the participants. Where answers go from now on is news to staff.
+async fn join(tx: &mut Tx, ticket: TicketId, message: &Inbound, now: DateTime<Utc>) -> sqlx::Result<()> {
+    let author = &message.author;
+    let before = address_of(tx, ticket, author.person, message.channel).await?;
+    let list = std::slice::from_ref(author);
+    sql::insert_participants(tx, ticket.0, "joined", message.channel, list, now).await?;
+    if let Some(before) = before.filter(|before| *before != author.address) {
+        let data = json!({"person": author.person, "from": before, "to": author.address});
+        sql::insert_event(tx, ticket.0, "address", Some(author.person.0), message.channel, &data, now).await?;
+    }
+    Ok(())
 }
 
 /// Keeps a message that claims to be staff's but did not prove it, as a note that only staff see.
@@ -431,6 +443,16 @@ pub async fn bounced(
 /// Whether this person takes part in the ticket.
 pub async fn is_participant(tx: &mut Tx, ticket: TicketId, person: PersonId) -> sqlx::Result<bool> {
     sql::is_participant(tx, ticket.0, person.0).await
+}
+
+/// Where a participant is answered on this channel.
+pub async fn address_of(
+    tx: &mut Tx,
+    ticket: TicketId,
+    person: PersonId,
+    channel: Channel,
+) -> sqlx::Result<Option<String>> {
+    sql::address_of(tx, ticket.0, person.0, channel).await
 }
 
 /// Whether a mail with this Message-ID is in the ticket, and not only named there.

@@ -349,6 +349,24 @@ pub(super) async fn is_participant(tx: &mut Tx, ticket: i64, person: i64) -> sql
     .await
 }
 
+/// What does not come from Discord is answered by mail, as in [`insert_participants`].
+pub(super) async fn address_of(
+    tx: &mut Tx,
+    ticket: i64,
+    person: i64,
+    channel: Channel,
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!(
+        "SELECT address FROM participants WHERE ticket_id = $1 AND person_id = $2
+           AND channel = CASE $3 WHEN 'discord' THEN 'discord' ELSE 'email' END",
+        ticket,
+        person,
+        channel.as_str()
+    )
+    .fetch_optional(&mut **tx)
+    .await
+}
+
 pub(super) async fn holds_message(tx: &mut Tx, ticket: i64, rfc_id: &str) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM messages WHERE ticket_id = $1 AND rfc_id = $2) AS "found!""#,
