@@ -322,3 +322,19 @@ async fn an_answer_to_a_closed_ticket_is_kept_and_staff_is_told() {
     assert!(told.contains("| One more thing.") && told.contains("the ticket is closed"), "{told}");
     desk.close().await;
 }
+
+#[tokio::test]
+async fn a_member_of_staff_who_asks_is_a_requester_like_any_other() {
+    let desk = Desk::open().await;
+    desk.knows_skills().await;
+    desk.hires("Bea", Role::Moderator, &[("networking", 5)]).await;
+    desk.hires("Cem", Role::Moderator, &[("billing", 5)]).await;
+    desk.handles(&mail(BEA, "My invoice", "I was charged twice, I want a refund.")).await;
+    let acknowledgement = desk.last_mail_to("bea@example.org");
+    desk.handles(&mail(BEA, "", "It is invoice 7.").answering(&acknowledgement)).await;
+    let said = desk.conversation(1001).await.pop().expect("a message");
+    assert_eq!((said.kind.as_str(), said.unverified), ("inbound", false));
+    assert_eq!(desk.ticket(1001).await.status, "open", "it is staff's turn");
+    assert!(text(&desk.last_mail_to("cem@example.org")).contains("| It is invoice 7."));
+    desk.close().await;
+}

@@ -15,11 +15,11 @@ use crate::config::Config;
 use crate::crash;
 use crate::ids::{InboundId, TicketId};
 use crate::mail::classify::Class;
-use crate::mail::token::Signer;
+use crate::mail::token::{Signer, Token};
 use crate::people::{self, Person};
 use crate::queue::{Claimed, Done, JobError, Tx};
 use crate::tickets::{
-    self, Channel, Inbound, NewAttachment, NewParticipant, Opening, StaffMessage, TicketError,
+    self, Channel, Inbound, NewAttachment, NewParticipant, Opening, StaffMessage, TicketError, outbox,
 };
 
 /// Understands mails of the ledger.
@@ -304,7 +304,7 @@ impl Ingest {
         for token in &arrival.read.tokens {
             let Some(person) = token.person else { continue };
             let Some(holder) = people::person_in(tx, person).await? else { continue };
-            if !holder.role.is_staff() || !holder.active {
+            if !holder.role.is_staff() || !holder.active || !speaks_for_staff(tx, token).await? {
                 continue;
             }
             let locked = match tickets::lock(tx, token.ticket).await {
@@ -341,6 +341,16 @@ impl Ingest {
             return Ok(Some(Outcome::appended(token.ticket, Some(why))));
         }
         Ok(None)
+    }
+}
+
+/// A notice asks staff for an answer. What staff gets as a requester or in copy is signed for them too, and what they
+/// answer to that is said in their own matter.
+async fn speaks_for_staff(tx: &mut Tx, token: &Token) -> sqlx::Result<bool> {
+    match token.delivery {
+        Some(delivery) => outbox::is_notice(tx, delivery).await,
+        // The address of a notice; those of other mails are signed for nobody.
+        None => Ok(true),
     }
 }
 
