@@ -201,9 +201,6 @@ impl Ingest {
         if read.is_ours {
             return Ok(Outcome::suppressed("a mail of ours that came back"));
         }
-        if read.is_from_us {
-            return Ok(Outcome::suppressed("it claims to come from our own address"));
-        }
         if read.class == Class::Bounce {
             return link_bounce(tx, arrival, &self.signer).await;
         }
@@ -244,10 +241,9 @@ impl Ingest {
     }
 
     async fn author(&self, tx: &mut Tx, arrival: &Arrival<'_>) -> Result<Person, TicketError> {
-        let name = arrival.read.mail.from.as_ref().map(|f| without_nul(f.name.clone())).unwrap_or_default();
         // A mail without a usable From is kept all the same; nothing can be sent to this address (RFC 6761 §6.4).
         let address = arrival.read.from.as_deref().unwrap_or("unknown@sender.invalid");
-        let id = people::by_address(tx, address, &name, arrival.now).await?;
+        let id = people::by_address(tx, address, &arrival.read.name, arrival.now).await?;
         let person = people::find_by_address(tx, address).await?;
         person.filter(|p| p.id == id).ok_or(TicketError::Database(sqlx::Error::RowNotFound))
     }
@@ -313,7 +309,7 @@ impl Ingest {
             };
             let (public, remarks) = tickets::public_and_remarks(tx, token.ticket).await?;
             let known = Known { public, remarks };
-            let answer = if author.id != holder.id {
+            let answer = if author.id != holder.id || arrival.read.is_from_us {
                 Err("it answers a notice that was made for another person")
             } else if arrival.read.class != Class::Human {
                 Err("an automatic answer from staff's mailbox")
