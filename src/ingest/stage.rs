@@ -307,6 +307,11 @@ impl Ingest {
                 Err(TicketError::Unknown(_)) => continue,
                 locked => locked?,
             };
+            // In staff's copy to all stands their address; who takes part and answers that speaks for themselves.
+            let speaks_for_self = author.id != holder.id && !author.role.is_staff();
+            if speaks_for_self && tickets::is_participant(tx, token.ticket, author.id).await? {
+                return Ok(None);
+            }
             let (public, remarks) = tickets::public_and_remarks(tx, token.ticket).await?;
             let known = Known { public, remarks };
             let answer = if author.id != holder.id || arrival.read.is_from_us {

@@ -322,8 +322,12 @@ pub async fn append_unverified(
     let data = json!({"message": id, "why": why});
     sql::insert_event(tx, ticket.id.0, "unverified_note", None, message.channel, &data, now).await?;
     threads::relay(tx, ticket.id, id, None, now).await?;
-    if let Some(assignee) = ticket.assignee.filter(|_| ticket.assignee_active && message.from_human) {
-        outbox::notify_staff(tx, ticket.id, assignee, Some(id), now).await?;
+    match ticket.assignee.filter(|_| ticket.assignee_active) {
+        _ if !message.from_human => {}
+        Some(assignee) => outbox::notify_staff(tx, ticket.id, assignee, Some(id), now).await?,
+        // Whoever gets it reads it.
+        None if ticket.outcome.is_some() => queue::enqueue(tx, &queue::ASSIGN, ticket.id.0, now).await?,
+        None => {}
     }
     Ok(id)
 }
@@ -353,10 +357,18 @@ pub async fn reply(
     let id = MessageId(sql::insert_staff_message(tx, ticket.id.0, "outbound", message, now).await?);
     if let Some(inbound) = message.inbound {
         insert_attachments(tx, id, &inbound.attachments).await?;
+        // What answers this very mail belongs here, whatever else its sender's program leaves out.
+        if !sql::insert_thread_ids(tx, ticket.id.0, &inbound.new_ids).await? {
+            return Err(TicketError::Raced);
+        }
     }
     let data = json!({"message": id});
     sql::insert_event(tx, ticket.id.0, "reply", Some(message.author.0), message.channel, &data, now).await?;
     outbox::reply_to_participants(tx, ticket.id, id, message.author, leaves_at, now).await?;
+    if let Some(inbound) = message.inbound {
+        // Only now: they have this one from its author already.
+        sql::insert_participants(tx, ticket.id.0, "cc", Channel::Email, &inbound.cc, now).await?;
+    }
     threads::relay(tx, ticket.id, id, (leaves_at > now).then_some(leaves_at), now).await?;
     Ok(id)
 }

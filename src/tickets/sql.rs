@@ -147,6 +147,22 @@ pub(super) async fn insert_inbound(
     .await
 }
 
+/// False: another transaction has one of them meanwhile.
+pub(super) async fn insert_thread_ids(tx: &mut Tx, ticket: i64, ids: &[super::IdHash]) -> sqlx::Result<bool> {
+    if ids.is_empty() {
+        return Ok(true);
+    }
+    let inserted = sqlx::query!(
+        "INSERT INTO thread_ids (id_hash, ticket_id) SELECT h, $2 FROM unnest($1::BYTEA[]) AS h
+         ON CONFLICT (id_hash) DO NOTHING",
+        &sorted(ids),
+        ticket
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(inserted.rows_affected() == ids.len() as u64)
+}
+
 pub(super) async fn insert_staff_message(
     tx: &mut Tx,
     ticket: i64,
