@@ -13,7 +13,7 @@ use super::understand::{self, Understood, without_nul};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::crash;
-use crate::ids::{InboundId, TicketId};
+use crate::ids::{InboundId, PersonId, TicketId};
 use crate::mail::classify::Class;
 use crate::mail::token::{Signer, Token};
 use crate::people::{self, Person};
@@ -214,8 +214,7 @@ impl Ingest {
         let mut follow_up_of = None;
         if let Some(ticket) = found.ticket {
             let locked = tickets::lock(tx, ticket).await?;
-            let takes_part = tickets::is_participant(tx, ticket, author.id).await?;
-            if author.role.is_staff() && !takes_part {
+            if author.role.is_staff() && !speaks_for_self(arrival, &locked, author.id) {
                 let why = "it claims to come from staff, without the proof of a notice that was answered";
                 tickets::append_unverified(tx, &locked, &message, why, arrival.now).await?;
                 return Ok(Outcome::appended(ticket, Some("unverified note")));
@@ -353,6 +352,14 @@ async fn speaks_for_staff(tx: &mut Tx, token: &Token) -> sqlx::Result<bool> {
         // The address of a notice; those of other mails are signed for nobody.
         None => Ok(true),
     }
+}
+
+/// A member of staff as anybody else: in a ticket of their own, or in answer to what we sent them in copy. Otherwise
+/// From alone would do to speak as staff.
+fn speaks_for_self(arrival: &Arrival<'_>, ticket: &tickets::Locked, author: PersonId) -> bool {
+    let is_theirs = |token: &Token| token.ticket == ticket.id && token.person == Some(author);
+    let answers_ours = || arrival.read.tokens.iter().any(is_theirs) && !arrival.read.is_from_us;
+    ticket.requester == author || answers_ours()
 }
 
 async fn link_bounce(tx: &mut Tx, arrival: &Arrival<'_>, signer: &Signer) -> Result<Outcome, TicketError> {
