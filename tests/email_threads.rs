@@ -398,3 +398,22 @@ async fn a_forged_sender_who_knows_the_number_turns_no_answer_aside() {
     assert_eq!((&seen.data["from"], &seen.data["to"]), (&"ada@example.net".into(), &"office@example.net".into()));
     desk.close().await;
 }
+
+#[tokio::test]
+async fn each_further_mail_to_a_closed_thread_joins_the_follow_up() {
+    let (desk, api) = desk_and_api().await;
+    let (first, _) = ada_writes(&desk).await;
+    desk.answers(&api, 1001, "It is out.", true).await;
+    let answer = desk.last_mail_to("ada@example.net");
+    desk.closes_what_is_resolved().await;
+    desk.later(TimeDelta::days(15)).await;
+    desk.handles(&mail(ADA, "", "It burns again.").answering(&answer)).await;
+    assert_eq!(desk.ticket(1002).await.follow_up_of, Some(TicketId(1001)));
+    desk.handles(&mail(ADA, "", "Hello?").answering(&answer)).await;
+    desk.handles(&mail(ADA, "PS", "Still.").with("In-Reply-To", &id_of(&first))).await;
+    assert_eq!((desk.tickets().await, desk.conversation(1002).await.len()), (2, 3));
+    // Another person's matter is another one.
+    desk.handles(&mail(BOB, "", "Here too.").answering(&answer)).await;
+    assert_eq!(desk.ticket(1003).await.follow_up_of, Some(TicketId(1001)));
+    desk.close().await;
+}

@@ -212,14 +212,20 @@ impl Ingest {
         }
         let found = find_ticket(tx, arrival, &author, &known).await?;
         let mut follow_up_of = None;
-        if let Some(ticket) = found.ticket {
-            let locked = tickets::lock(tx, ticket).await?;
+        if let Some(mut ticket) = found.ticket {
+            let mut locked = tickets::lock(tx, ticket).await?;
+            let reopen_days = self.config.assignment.reopen_days;
+            // The matter went on in another ticket already.
+            while message.from_human && !tickets::takes_replies(&locked, reopen_days, arrival.now) {
+                let Some(later) = tickets::follow_up(tx, ticket, author.id).await? else { break };
+                ticket = later;
+                locked = tickets::lock(tx, ticket).await?;
+            }
             if author.role.is_staff() && !speaks_for_self(arrival, &locked, author.id) {
                 let why = "it claims to come from staff, without the proof of a notice that was answered";
                 tickets::append_unverified(tx, &locked, &message, why, arrival.now).await?;
                 return Ok(Outcome::appended(ticket, Some("unverified note")));
             }
-            let reopen_days = self.config.assignment.reopen_days;
             if !message.from_human || tickets::takes_replies(&locked, reopen_days, arrival.now) {
                 if !found.proven {
                     leave_addresses(tx, ticket, read, &mut message).await?;

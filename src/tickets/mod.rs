@@ -245,6 +245,15 @@ pub fn takes_replies(ticket: &Locked, reopen_days: i64, now: DateTime<Utc>) -> b
     }
 }
 
+/// The newest ticket of this requester that follows this one up.
+pub async fn follow_up(
+    tx: &mut Tx,
+    ticket: TicketId,
+    requester: PersonId,
+) -> sqlx::Result<Option<TicketId>> {
+    Ok(sql::follow_up(tx, ticket.0, requester.0).await?.map(TicketId))
+}
+
 /// Adds a requester's (or other outsider's, or machine's) message to the conversation.
 pub async fn append(
     tx: &mut Tx,

@@ -267,6 +267,16 @@ pub(super) async fn lock(tx: &mut Tx, ticket: i64) -> sqlx::Result<Option<Locked
     }))
 }
 
+pub(super) async fn follow_up(tx: &mut Tx, ticket: i64, requester: i64) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        "SELECT max(id) FROM tickets WHERE requester_id = $2 AND follow_up_of = $1",
+        ticket,
+        requester
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
 pub(super) async fn set_status(
     tx: &mut Tx,
     ticket: i64,
