@@ -83,7 +83,8 @@ impl Ingest {
         let Some(raw) = row.content else {
             return self.quarantine(job, "its raw bytes are missing").await;
         };
-        if job.attempt > MOST_ATTEMPTS {
+        // Where an attempt ended in an error that was written down, time may heal it, and the list of dead letters waits.
+        if job.attempt > MOST_ATTEMPTS && job.last_error.is_none() {
             return self.quarantine(job, "it was begun ten times, and never came to an end").await;
         }
         let size = raw.len();
