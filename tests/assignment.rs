@@ -484,3 +484,33 @@ fn the_same_input_gives_the_same_choice_in_any_order_and_it_fits() {
         })
         .expect("the choice depends on its input alone");
 }
+
+/// The look that the schedule enters every 15 minutes.
+async fn looks_again(desk: &Desk) {
+    desk.clock.advance(TimeDelta::minutes(15));
+    let mut tx = desk.db.begin().await.expect("a transaction");
+    queue::enqueue(&mut tx, &queue::REASSIGN, 0, desk.clock.now()).await.expect("a job");
+    tx.commit().await.expect("a commit");
+    desk.settle().await;
+}
+
+#[tokio::test]
+async fn of_two_admins_one_keeps_what_fits_nobody() {
+    let desk = desk().await;
+    desk.hires("Dora", Role::Admin, &[]).await;
+    let eli = desk.hires("Eli", Role::Admin, &[]).await;
+    desk.handles(&bill(1)).await;
+    for _ in 0..3 {
+        looks_again(&desk).await;
+    }
+    assert_eq!(assignee(&desk, 1001).await.as_deref(), Some("Dora"));
+    assert_eq!(desk.mails_to("dora@example.org").len() + desk.mails_to("eli@example.org").len(), 1);
+    // Who is away does not keep it from who is there.
+    let dora = "UPDATE persons SET away = TRUE WHERE name = 'Dora'";
+    sqlx::raw_sql(dora).execute(&desk.db).await.expect("Dora goes");
+    looks_again(&desk).await;
+    assert_eq!(assignee(&desk, 1001).await.as_deref(), Some("Eli"));
+    people::set_away(&desk.db, eli, false, desk.clock.now()).await.expect("still there");
+    desk.settle().await;
+    desk.close().await;
+}
