@@ -514,3 +514,18 @@ async fn of_two_admins_one_keeps_what_fits_nobody() {
     desk.settle().await;
     desk.close().await;
 }
+
+#[tokio::test]
+async fn a_ticket_that_still_nobody_can_get_is_alarmed_once() {
+    let desk = desk().await;
+    desk.handles(&bill(1)).await;
+    assert_eq!(desk.expects_errors().len(), 1);
+    let version = desk.count("SELECT version FROM tickets").await;
+    for _ in 0..3 {
+        looks_again(&desk).await;
+    }
+    assert_eq!(desk.expects_errors(), Vec::<String>::new());
+    assert_eq!(desk.count("SELECT count(*) FROM assignments").await, 1);
+    assert_eq!(desk.count("SELECT version FROM tickets").await, version, "nothing has changed");
+    desk.close().await;
+}

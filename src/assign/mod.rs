@@ -238,6 +238,9 @@ fn nobody_fits(required: &[String], judged: &[Judged]) -> String {
 
 /// Whether a ticket that is looked at again stays where it is.
 fn stays(ticket: &tickets::Locked, choice: &Choice, candidates: &[Candidate]) -> bool {
+    if (ticket.outcome, choice.outcome) == (Some(Outcome::Unassigned), Outcome::Unassigned) {
+        return true;
+    }
     let Some(holder) = ticket.assignee.filter(|_| ticket.assignee_active) else { return false };
     let is_there = || {
         let holds = |c: &&Candidate| c.member.id == holder && c.member.role == Role::Admin;
