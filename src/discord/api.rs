@@ -92,11 +92,12 @@ impl Api {
         if self.is_direct || !call.files.is_empty() {
             return self.call_directly(call, self.deadline).await;
         }
-        within(self.deadline, send::by_serenity(&self.http, call)).await
+        // On the heap: what waits for an answer is large, and callers hold it in theirs.
+        within(self.deadline, Box::pin(send::by_serenity(&self.http, call))).await
     }
 
     async fn call_directly(&self, call: Call<'_>, deadline: Duration) -> Result<Value, ApiError> {
-        within(deadline, self.direct.call(call, Instant::now() + deadline)).await
+        within(deadline, Box::pin(self.direct.call(call, Instant::now() + deadline))).await
     }
 }
 

@@ -128,8 +128,8 @@ pub fn requester_away(reason: &str) -> String {
 /// What is to be done about a thread that Discord refuses to let the bot into.
 pub fn lacks_right(reason: &str) -> String {
     format!(
-        "{reason}. The bot needs the permissions View Channel, Send Messages, Send Messages in Threads, Create Public \
-         Threads, Create Private Threads, Manage Threads, Attach Files, Embed Links and Read Message History there"
+        "{reason}. Grant it View Channel, Send Messages in Threads, Manage Threads, Attach Files; ticketd doctor \
+         checks them all"
     )
 }
 
@@ -211,7 +211,7 @@ mod tests {
         -# Not shown here: a\_b.zip (26 MiB), a\_b.zip (26 MiB), a\_b.zip (26 MiB), a\_b.zip (26 MiB), a\_b.zip (26 MiB), a\_b.zip (26 MiB), a\_b.zip (26 MiB), a\_b.zip (26 MiB) and 12 more files
         -# Files 11 to 20
         -# The text is long: the whole is in the file message-7.txt
-        Missing Access. The bot needs the permissions View Channel, Send Messages, Send Messages in Threads, Create Public Threads, Create Private Threads, Manage Threads, Attach Files, Embed Links and Read Message History there
+        Missing Access. Grant it View Channel, Send Messages in Threads, Manage Threads, Attach Files; ticketd doctor checks them all
         the requester can't be let into the thread: are they still in this server? Missing Access
         ⚠ The requester's thread is broken, what is said does not reach them there: Missing Access
         ");
