@@ -5,14 +5,14 @@ use ticketd::tickets::actions;
 use ticketd::tickets::threads::Audience;
 
 use super::desk::{Room, text_of};
-use crate::harness::discord::{PRIVATE_THREAD, STAFF, SUPPORT, Trouble};
+use crate::harness::discord::{PRIVATE_THREAD, STAFF, SUPPORT, Thread, Trouble};
 
 /// What a room with Mia's ticket, an answer and a note comes to.
-async fn shown(room: &Room) -> String {
+fn shown(room: &Room) -> String {
     let mut threads = room.discord.threads();
     threads.sort_by_key(|thread| thread.kind() == PRIVATE_THREAD);
     let cards = room.discord.messages(STAFF).len();
-    let threads: Vec<String> = threads.iter().map(|thread| thread.shown()).collect();
+    let threads: Vec<String> = threads.iter().map(Thread::shown).collect();
     format!("{cards} in #staff\n{}", threads.join("\n"))
 }
 
@@ -23,7 +23,7 @@ async fn plays(room: &Room) -> String {
     room.comes_to_rest().await;
     room.acts(async |tx, ticket, act| actions::close(tx, ticket, act).await).await;
     room.comes_to_rest().await;
-    shown(room).await
+    shown(room)
 }
 
 #[tokio::test]

@@ -170,12 +170,13 @@ mod tests {
             deleted(None),
             taken_back(Some("Bea")),
         ];
-        insta::assert_snapshot!(all.join("\n"), @r"
+        // What keeps "@" and "everyone" apart can't be seen.
+        insta::assert_snapshot!(all.join("\n").replace('\u{200b}', "·"), @r"
         **Ada** (ada\_l@example.net) wrote by mail:
         **ada@example.net** wrote by mail, automatically:
         **Somebody** wrote by mail, a report on a mail that could not be delivered:
         **Mia** wrote:
-        **\*\*@​everyone\*\* \# x** wrote on the web, not a person (robot):
+        **\*\*@·everyone\*\* \# x** wrote on the web, not a person (robot):
         Claims to be **Bea** (bea@example.org), which is **not verified**, and so was kept as a note and not sent on: no signed address
         **Bea:**
         **Support:**
