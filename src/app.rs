@@ -118,6 +118,7 @@ impl App {
                 config: c(),
                 signer: s(),
                 discord: discord.clone(),
+                code_key: code_key.clone(),
             },
             triage: Triage { db: db.clone(), clock: clock.clone(), config: c(), gemini },
             assign: Assign { db: db.clone(), clock: clock.clone(), config: c() },
@@ -149,6 +150,12 @@ impl App {
     /// The HTTP API, for a listener of the caller's.
     pub fn router(&self) -> axum::Router {
         web::router(self.web.clone())
+    }
+
+    /// The gateway to Discord, where it is configured.
+    pub fn gateway(&self) -> Option<sources::discord::Gateway> {
+        let api = self.stages.ingest.discord.as_ref()?;
+        sources::discord::Gateway::new(&self.stages.db, &self.stages.clock, &self.config, api)
     }
 
     /// Runs until `stop`, then stops in order: sources take nothing in any more, the worker finishes what is in hand,
@@ -223,6 +230,12 @@ impl App {
                 let maildir =
                     sources::maildir::Maildir::new(path, name, max_bytes, db.clone(), clock.clone());
                 sources::maildir::run(maildir, token.clone())
+            }));
+        }
+        if let Some(gateway) = self.gateway() {
+            let token = stop.clone();
+            running.spawn(supervised("discord", stop.clone(), move || {
+                sources::discord::run(gateway.clone(), token.clone())
             }));
         }
         running

@@ -303,7 +303,10 @@ fn log_filter(configured: &str) -> anyhow::Result<EnvFilter> {
         "reqwest=info",
         // Its spans hold what is sent, with the tokens of interactions.
         "serenity=warn",
+        // What it cannot read it writes out; what matters of it is said by `sources::discord`.
+        "serenity::gateway=off",
         "tungstenite=info",
+        "tokio_tungstenite=info",
         "sqlx::postgres::notice=warn",
     ] {
         filter = filter.add_directive(capped.parse().context("a log directive of ours")?);

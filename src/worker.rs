@@ -52,6 +52,7 @@ impl Stages {
             "assign" => self.assign.run(job).await,
             "reassign" => self.assign.look_again(job).await,
             "deliver" => self.deliver.run(job).await,
+            "interact" => self.ingest.interact(job).await,
             "mirror" => self.deliver.mirror(job).await,
             "hear" => self.ingest.hear(job).await,
             "letter" => self.letters.run(job).await,

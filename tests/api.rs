@@ -6,7 +6,10 @@ use chrono::TimeDelta;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+use ticketd::ids::{InboundId, MessageId, PersonId, TicketId};
 use ticketd::people::{self, Role};
+use ticketd::tickets::actions::{self, Act, Revision};
+use ticketd::tickets::{self, Channel};
 
 use crate::harness::desk::{Api, Desk, Plan, STAFF_PASSWORD};
 use crate::harness::mail::mail;
@@ -343,6 +346,96 @@ async fn a_long_list_comes_in_pages_that_neither_skip_nor_repeat() {
     assert_eq!((exact["tickets"].as_array().map(Vec::len), &exact["next_cursor"]), (Some(8), &Value::Null));
     let open = get(&dora, "/api/tickets?status=resolved").await.json();
     assert_eq!(open, json!({"tickets": [], "next_cursor": null}));
+    desk.close().await;
+}
+
+/// Ada's question is edited, a second one deleted, and of Bea's two answers one is taken back.
+async fn desk_with_a_past() -> Desk {
+    let desk = desk("").await;
+    desk.handles(&mail(ADA, "Re: [#1001] Refund", "You are all fools.")).await;
+    let bea = desk.logs_in("Bea").await;
+    let note = json!({"body": "He is angry.", "visibility": "internal"}).to_string();
+    assert_eq!(post(&bea, "/api/tickets/1001/messages", &note).await.status, 201);
+    desk.answers(&bea, 1001, "Coming <today>.", false).await;
+    let written = post(&bea, "/api/tickets/1001/messages", "{\"body\": \"Never.\"}").await.json();
+    let withdrawn = MessageId(written["id"].as_i64().expect("an id"));
+    let mut tx = desk.db.begin().await.expect("a transaction");
+    let ticket = tickets::lock(&mut tx, TicketId(1001)).await.expect("the ticket");
+    let act = Act { by: PersonId(1), channel: Channel::Discord, now: desk.clock.now() };
+    actions::undo(&mut tx, &ticket, withdrawn, act).await.expect("taken back");
+    let messages = desk.conversation(1001).await;
+    let (first, second) = (messages[0].id, messages[1].id);
+    for (message, revision, ledger) in [
+        (first, Revision::Edited("I want it twice."), 9001),
+        (first, Revision::Edited("I want a credit note."), 9002),
+        (second, Revision::Deleted, 9003),
+    ] {
+        let kept = actions::revise(&mut tx, &ticket, message, revision, InboundId(ledger), act).await;
+        assert!(kept.expect("a revision"));
+    }
+    tx.commit().await.expect("a commit");
+    desk.later(TimeDelta::seconds(10)).await;
+    desk
+}
+
+#[tokio::test]
+async fn what_was_edited_deleted_or_taken_back_is_shown_to_staff_and_gone_for_the_requester() {
+    let desk = desk_with_a_past().await;
+    let told = async |name: &str| {
+        let messages = get(&desk.logs_in(name).await, "/api/tickets/1001/messages").await.json();
+        let list = messages.as_array().expect("messages").iter();
+        let told = list.map(|m| {
+            let set = |key: &'static str| if m[key].is_string() { key } else { "" };
+            let withdrawn = if m["withdrawn"] == json!(true) { "withdrawn" } else { "" };
+            let (edited, deleted) = (set("edited_at"), set("deleted_at"));
+            format!("{} {edited}{deleted}{withdrawn} | {} | {}", m["kind"], m["visible"], m["body"])
+        });
+        told.collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(told("Bea").await, @r#"
+    "inbound" edited_at | "I want a credit note." | "I want a refund of my invoice.\n"
+    "inbound" deleted_at | "You are all fools." | "You are all fools.\n"
+    "note"  | "He is angry." | "He is angry."
+    "outbound"  | "Coming <today>." | "Coming <today>."
+    "outbound" withdrawn | "Never." | "Never."
+    "#);
+    insta::assert_snapshot!(told("Ada").await, @r#"
+    "inbound" edited_at | "I want a credit note." | "I want a credit note."
+    "outbound"  | "Coming <today>." | "Coming <today>."
+    "#);
+    let ada = desk.logs_in("Ada").await;
+    let ticket = get(&ada, "/api/tickets/1001").await.body;
+    for secret in ["fools", "Never.", "angry", "I want it twice."] {
+        assert!(!ticket.contains(secret), "`{secret}` in {ticket}");
+    }
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn the_transcript_is_a_file_with_what_the_reader_may_see() {
+    let desk = desk_with_a_past().await;
+    let (bea, ada) = (desk.logs_in("Bea").await, desk.logs_in("Ada").await);
+    let staffs = get(&bea, "/api/tickets/1001/transcript").await;
+    let adas = get(&ada, "/api/tickets/1001/transcript").await;
+    for answer in [&staffs, &adas] {
+        assert_eq!(answer.status, 200);
+        let headers = ["content-type", "content-disposition", "x-content-type-options", "cache-control"];
+        let headers = headers.map(|name| answer.header(name).to_owned());
+        let expected =
+            ["text/html; charset=utf-8", "attachment; filename=\"ticket-1001.html\"", "nosniff", "no-store"];
+        assert_eq!(headers, expected);
+        assert!(
+            answer.body.contains("I want a credit note.") && answer.body.contains("Coming &lt;today&gt;.")
+        );
+    }
+    for internal in
+        ["fools", "Never.", "angry", "I want it twice.", "1 of 1 skill", "bea@example.org", "Timeline"]
+    {
+        assert!(staffs.body.contains(internal), "`{internal}` is missing in {}", staffs.body);
+        assert!(!adas.body.contains(internal), "`{internal}` in {}", adas.body);
+    }
+    assert_eq!(get(&ada, "/api/tickets/1002/transcript").await.status, 404, "another's");
+    assert_eq!(get(&stranger(&ada, None), "/api/tickets/1001/transcript").await.status, 401);
     desk.close().await;
 }
 

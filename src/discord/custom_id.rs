@@ -50,6 +50,13 @@ const ACTIONS: [(Action, &str); 15] = [
     (Action::SetPriority, "set-priority"),
 ];
 
+impl Action {
+    /// Every action there is.
+    pub fn all() -> impl Iterator<Item = Self> {
+        ACTIONS.into_iter().map(|(action, _)| action)
+    }
+}
+
 /// Stands where there is a number and no handle.
 const NO_HANDLE: &str = "-";
 /// Leaves room for the longest action and number within Discord's 100 characters.

@@ -15,11 +15,15 @@ use crate::queue::{self, Tx};
 
 mod answer;
 pub mod discord;
+pub mod interact;
 mod sql;
 mod stage;
 pub mod understand;
 
 pub use stage::Ingest;
+
+/// The name of Discord among the mailboxes: in the ledger and where it is said how each fares.
+pub const DISCORD: &str = "discord";
 
 /// How far a mailbox was read: every UID up to `last_uid` is in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

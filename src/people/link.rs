@@ -40,7 +40,7 @@ pub enum LinkError {
     NoCode,
     #[error("the code has expired after {} minutes: ask for another one", LIFETIME.num_minutes())]
     Expired,
-    #[error("that is not the code: look at the newest mail and type it again ({left} more tries)")]
+    #[error("that is not the code: look at the newest mail and type it again (tries left: {left})")]
     Wrong { left: i32 },
     #[error("that was not the code {TRIES} times, so it is void: ask for another one")]
     TooManyTries,

@@ -18,11 +18,13 @@ mod merge;
 pub mod password;
 pub mod snippets;
 mod sql;
+mod standing;
 
 pub use choices::{
     Colleague, OwnSkill, SkillError, confirm_skill, find_skills, find_staff, propose_skill, skills_of,
 };
 pub use merge::{hold_alone, merge};
+pub use standing::{Granted, granted_by_discord};
 
 /// What a person may do. Exactly one each; the greater one may more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

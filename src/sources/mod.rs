@@ -1,4 +1,4 @@
-//! Where mail comes from: IMAP mailboxes and a Maildir, each read by one process at a time.
+//! Where things come from: IMAP mailboxes, a Maildir and Discord's gateway, each read by one process at a time.
 
 use anyhow::Context;
 use sqlx::PgPool;
@@ -6,6 +6,7 @@ use sqlx::PgPool;
 use crate::clock::Clock;
 use crate::config::Mailbox;
 
+pub mod discord;
 pub mod imap;
 pub mod lock;
 pub mod maildir;

@@ -5,7 +5,12 @@ use serde::Serialize;
 
 use crate::ids::{MessageId, PersonId, TicketId};
 
+mod card;
 mod sql;
+mod stats;
+
+pub use card::{CardFacts, card_facts};
+pub use stats::{Stats, Worked, stats};
 
 /// Whose tickets a caller may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +43,14 @@ pub struct Summary {
     pub version: i64,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+}
+
+/// A ticket to be chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub number: TicketId,
+    pub subject: String,
+    pub status: String,
 }
 
 /// One entry of the conversation.
@@ -132,6 +145,20 @@ fn hidden(sight: Sight, mut tickets: Vec<Summary>) -> Vec<Summary> {
     tickets
 }
 
+/// Tickets to choose from while somebody types: whose number begins with `text`, or whose subject holds it; newest first.
+pub async fn search_numbers(
+    db: &sqlx::PgPool,
+    sight: Sight,
+    text: &str,
+    limit: i64,
+) -> sqlx::Result<Vec<Found>> {
+    // PostgreSQL's TEXT cannot hold NUL; no subject does.
+    if text.contains('\0') {
+        return Ok(Vec::new());
+    }
+    sql::search_numbers(db, sight, text.trim().trim_start_matches('#'), limit).await
+}
+
 /// One ticket, if the caller may see it.
 pub async fn ticket(db: &sqlx::PgPool, sight: Sight, ticket: TicketId) -> sqlx::Result<Option<Summary>> {
     Ok(hidden(sight, sql::list(db, sight, None, None, Some(ticket.0), 1).await?).pop())
@@ -153,6 +180,22 @@ pub async fn messages(db: &sqlx::PgPool, ticket: TicketId, for_staff: bool) -> s
         }
     }
     Ok(messages)
+}
+
+/// One thing that an author made of a message later.
+#[derive(Clone, Debug)]
+pub struct Revision {
+    pub message: MessageId,
+    pub at: DateTime<Utc>,
+    /// `edited` or `deleted`.
+    pub kind: String,
+    /// What it says since; empty where it was deleted.
+    pub body: String,
+}
+
+/// Everything that authors made of a ticket's messages later, oldest first. For staff.
+pub async fn revisions(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<Vec<Revision>> {
+    sql::revisions(db, ticket.0).await
 }
 
 /// Who takes part.

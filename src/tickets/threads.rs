@@ -91,6 +91,12 @@ pub async fn by_channel(db: &PgPool, channel: u64) -> sqlx::Result<Option<Thread
     sql::threads(db, None, Some(channel), None, None).await.map(|mut list| list.pop())
 }
 
+/// Those of these ids in Discord that are threads of tickets.
+pub async fn by_channels(db: &PgPool, channels: &[u64]) -> sqlx::Result<Vec<Thread>> {
+    let channels: Vec<i64> = channels.iter().filter_map(|id| i64::try_from(*id).ok()).collect();
+    sql::by_channels(db, &channels).await
+}
+
 /// The thread that a handle stands for.
 pub async fn by_handle(db: &PgPool, handle: &str) -> sqlx::Result<Option<Thread>> {
     if handle.contains('\0') {

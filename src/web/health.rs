@@ -48,8 +48,10 @@ pub(super) async fn ready(State(state): State<Shared>) -> Response {
         None => "not known",
     };
     let mut sources = serde_json::Map::new();
-    for mailbox in state.config.mailbox.iter().filter(|m| m.imap.is_some()) {
-        let known = health.as_ref().map(|all| all.iter().find(|h| h.name == mailbox.name));
+    let mailboxes = state.config.mailbox.iter().filter(|m| m.imap.is_some()).map(|m| m.name.as_str());
+    let discord = state.config.discord.as_ref().map(|_| ingest::DISCORD);
+    for name in mailboxes.chain(discord) {
+        let known = health.as_ref().map(|all| all.iter().find(|h| h.name == name));
         let state = match known {
             None => json!("not known"),
             Some(Some(h)) if h.last_error.is_some() => {
@@ -58,7 +60,7 @@ pub(super) async fn ready(State(state): State<Shared>) -> Response {
             Some(Some(h)) if h.checked_at.is_some() => json!("ok"),
             Some(_) => json!("not read yet"),
         };
-        sources.insert(mailbox.name.clone(), state);
+        sources.insert(name.to_owned(), state);
     }
     let is_ready = database == "ok" && migrations == "ok" && sources.values().all(|s| s == "ok");
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -115,6 +117,24 @@ pub fn describe_metrics() {
     describe_counter!("ticketd_deliveries_total", "Attempts to send, by outcome");
     describe_counter!("ticketd_jobs_total", "Jobs run, by kind and outcome");
     describe_counter!("ticketd_logins_total", "Log-ins, by outcome");
+    describe_counter!(
+        "ticketd_discord_received_total",
+        "Interactions, messages, edits and deletions put into the ledger"
+    );
+    describe_counter!(
+        "ticketd_discord_interactions_total",
+        "Interactions, by what became of their first answer"
+    );
+    describe_counter!(
+        "ticketd_discord_unreadable_total",
+        "Events from Discord that could not be read, by kind"
+    );
+    describe_counter!(
+        "ticketd_discord_dropped_total",
+        "Events from Discord that came faster than they could be stored"
+    );
+    describe_histogram!("ticketd_discord_answer_seconds", "Time from an interaction to its first answer");
+    describe_gauge!("ticketd_discord_connected", "1 in the process that holds the connection to Discord");
     describe_histogram!("ticketd_job_seconds", "Time a job took, by kind");
     describe_histogram!("ticketd_triage_seconds", "Time a judgement took, by engine");
     describe_gauge!("ticketd_jobs_waiting", "Jobs that wait, by kind");
@@ -122,5 +142,5 @@ pub fn describe_metrics() {
     describe_gauge!("ticketd_oldest_due_job_age_seconds", "How long the oldest due job has waited");
     describe_gauge!("ticketd_tickets", "Tickets, by status");
     describe_gauge!("ticketd_tickets_unassigned", "Active tickets that nobody could be given");
-    describe_gauge!("ticketd_mailbox_failing", "1 while a mailbox cannot be read");
+    describe_gauge!("ticketd_mailbox_failing", "1 while a mailbox, or Discord, cannot be read");
 }

@@ -52,7 +52,8 @@ pub fn router(state: State) -> Router {
         .route("/api/tickets/{number}", get(tickets::detail))
         .route("/api/tickets/{number}/assignment", get(tickets::assignment))
         .route("/api/tickets/{number}/events", get(tickets::events))
-        .route("/api/tickets/{number}/messages", get(tickets::messages).post(tickets::write));
+        .route("/api/tickets/{number}/messages", get(tickets::messages).post(tickets::write))
+        .route("/api/tickets/{number}/transcript", get(tickets::transcript));
     if metrics_here {
         router = router.route("/metrics", get(health::metrics));
     }

@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,7 @@ use super::error::Error;
 use crate::ids::{MessageId, TicketId};
 use crate::queue;
 use crate::tickets::read::{self, DeliveryState, Event, Message, Participant, Summary};
-use crate::tickets::{self, Channel, StaffMessage, Status, changes};
+use crate::tickets::{self, Channel, StaffMessage, Status, changes, transcript};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -121,6 +122,25 @@ pub(super) async fn events(
     caller.staff()?;
     let summary = seen(&state, &caller, number).await?;
     Ok(Json(read::events(&state.db, summary.number).await?))
+}
+
+/// `GET /api/tickets/{number}/transcript`: the ticket as a file; for its requester the public part of it. It is an attachment,
+/// so that no browser shows it as a page of ours.
+pub(super) async fn transcript(
+    State(state): State<Shared>,
+    caller: Caller,
+    number: Result<Path<i64>, PathRejection>,
+) -> Result<impl IntoResponse, Error> {
+    let summary = seen(&state, &caller, number).await?;
+    let is_staff = caller.person.role.is_staff();
+    let page = transcript::document(&state.db, &summary, is_staff, state.clock.now()).await?;
+    let disposition = format!("attachment; filename=\"{}\"", transcript::file_name(&summary));
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
+        (header::CONTENT_DISPOSITION, disposition),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+    ];
+    Ok((headers, page))
 }
 
 /// `GET /api/tickets/{number}/assignment`: who has it and why, with everyone who was looked at; for staff.

@@ -44,8 +44,8 @@ use gateway::Order;
 use lines::Lines;
 use world::World;
 
-pub use asked::Asked;
-pub use people::Person;
+pub use asked::{Asked, Shown};
+pub use people::{Person, Use};
 pub use seen::{Said, Thread};
 pub use trouble::Trouble;
 pub use world::{
@@ -298,6 +298,11 @@ impl Discord {
         self.shared.lock().gateway.order(&Order::Close(code));
     }
 
+    /// The close frame holds no code, which confuses some libraries.
+    pub fn closes_connections_without_a_code(&self) {
+        self.shared.lock().gateway.order(&Order::CloseWithoutCode);
+    }
+
     /// Connections made from now on beat at this pace.
     pub fn heartbeat(&self, every: Duration) {
         self.shared.lock().gateway.heartbeat = every;
@@ -316,6 +321,11 @@ impl Discord {
     /// Every event comes twice.
     pub fn delivers_twice(&self, twice: bool) {
         self.shared.lock().gateway.doubles = twice;
+    }
+
+    /// Whether messages come in a shape that no library knows; the API gives them as they are.
+    pub fn distorts_messages(&self, on: bool) {
+        self.shared.lock().gateway.distorts = on;
     }
 
     /// Events wait, until they are released.

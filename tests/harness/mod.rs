@@ -12,6 +12,8 @@ pub mod imap_script;
 pub mod ledger;
 pub mod logs;
 pub mod mail;
+pub mod members;
+pub mod online;
 pub mod postgres;
 pub mod program;
 pub mod seen;

@@ -106,7 +106,12 @@ impl ApiError {
 
     /// Whether it may have been done all the same, although no answer says so.
     pub fn may_be_done(&self) -> bool {
-        matches!(self, Self::Server(_) | Self::Unreachable(_))
+        match self {
+            // A page of something on the way, which let nothing through.
+            Self::Server(status) => !(300..500).contains(status),
+            Self::Unreachable(_) => true,
+            _ => false,
+        }
     }
 
     /// Whether the thread can't be written to before a person acts: not there, or not for us.
@@ -171,7 +176,10 @@ pub(super) fn unreachable(error: reqwest::Error) -> ApiError {
     while let Some(source) = deepest.source() {
         deepest = source;
     }
-    ApiError::Unreachable(deepest.to_string())
+    // Some add where to read about it; a line of ours has no address in it.
+    let text = deepest.to_string();
+    let line = text.split(": http").next().unwrap_or_default();
+    ApiError::Unreachable(line.to_owned())
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub fn claimed(ticket: i64) -> String {
 }
 
 pub fn released(ticket: i64) -> String {
-    format!("You gave #{ticket} back. It goes to whoever fits next.")
+    format!("You gave #{ticket} back. Nobody has it until somebody claims it or is given it.")
 }
 
 pub fn assigned(ticket: i64, name: &str) -> String {
@@ -108,6 +108,17 @@ pub fn away_off() -> String {
 
 pub fn skill_proposed(skill: &str) -> String {
     format!("You proposed {}. It counts once an admin has confirmed it.", said(skill))
+}
+
+/// An admin's word counts at once.
+pub fn skill_entered(skill: &str) -> String {
+    format!("{} counts from now on.", said(skill))
+}
+
+/// Behind [`sent_with_undo`], where a message had files that were not sent.
+pub fn files_stay_inside(files: usize) -> String {
+    let files = count(u64::try_from(files).unwrap_or(u64::MAX), "file");
+    format!("Only the text: {files} of that message stayed inside.")
 }
 
 pub fn transcript_attached(ticket: i64) -> String {
@@ -236,7 +247,7 @@ mod tests {
         ];
         insta::assert_snapshot!(all.join("\n"), @"
         #1001 is yours.
-        You gave #1001 back. It goes to whoever fits next.
+        You gave #1001 back. Nobody has it until somebody claims it or is given it.
         #1001 is assigned to Bea.
         #1001 has priority high now.
         #1001 is pending now.

@@ -197,6 +197,69 @@ pub fn already_linked(address: &str) -> String {
     format!("{} is linked to your account already. There is nothing more to do.", said(address))
 }
 
+pub fn not_for_bots() -> String {
+    "Only people can do this.".to_owned()
+}
+
+/// An admin switched the account off.
+pub fn inactive() -> String {
+    "Your account was switched off here. Ask an admin to switch it on again.".to_owned()
+}
+
+/// Discord was taken out of the configuration, and this bot still answers.
+pub fn switched_off() -> String {
+    "Tickets are switched off here at the moment. Try again later, or write us a mail.".to_owned()
+}
+
+/// What a closed ticket is called upon again for, too late.
+pub fn closed_too_long(ticket: i64, days: i64) -> String {
+    format!(
+        "#{ticket} was closed more than {} ago. Open a new one with `/ticket new`, and name this one in it.",
+        count(days.unsigned_abs(), "day")
+    )
+}
+
+pub fn wrong_status(ticket: i64, status: &str) -> String {
+    format!("#{ticket} is {}: that can't be done to it now. `/status` changes that.", said(status))
+}
+
+pub fn nobody_has(ticket: i64) -> String {
+    format!("Nobody has #{ticket}. `/claim` takes it.")
+}
+
+/// The message that a ticket is to be made of is in one.
+pub fn already_in_a_ticket() -> String {
+    "That message is in a ticket already. Go on in its thread.".to_owned()
+}
+
+pub fn nothing_broken(ticket: i64) -> String {
+    format!("The threads of #{ticket} are in order: there is nothing to mend.")
+}
+
+/// Discord has to be asked first, and does not answer.
+pub fn discord_is_silent() -> String {
+    "Discord does not answer me at the moment. Nothing was done; try again in a minute.".to_owned()
+}
+
+/// Discord takes no file this large.
+pub fn transcript_too_large(ticket: i64) -> String {
+    format!("The conversation of #{ticket} is too large for a file in Discord. Ask staff to send it to you.")
+}
+
+pub fn may_not_write_here() -> String {
+    "I may not write in this channel. Give my role View Channel and Send Messages here, then try again."
+        .to_owned()
+}
+
+pub fn link_own_address() -> String {
+    "That is our own address. Give the one that you write to us from.".to_owned()
+}
+
+/// What a person of the desk said about themselves or a snippet can't be kept; `why` is a sentence without capital and stop.
+pub fn not_kept(why: &str) -> String {
+    format!("That was not kept: {why}.")
+}
+
 /// Mail is not configured, so codes can't be sent.
 pub fn link_without_mail() -> String {
     "This desk has no mailbox, so there is nothing to link.".to_owned()

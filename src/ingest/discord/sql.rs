@@ -72,15 +72,15 @@ pub(super) async fn unheard(db: &PgPool, thread: i64, limit: i64) -> sqlx::Resul
     .await
 }
 
-pub(super) struct Asked {
-    pub(super) payload: Value,
-    pub(super) token: Option<String>,
-    pub(super) fate: Option<String>,
-    pub(super) received_at: DateTime<Utc>,
+pub(in crate::ingest) struct Asked {
+    pub(in crate::ingest) payload: Value,
+    pub(in crate::ingest) token: Option<String>,
+    pub(in crate::ingest) fate: Option<String>,
+    pub(in crate::ingest) received_at: DateTime<Utc>,
 }
 
 /// One interaction.
-pub(super) async fn asked(db: &PgPool, id: i64) -> sqlx::Result<Option<Asked>> {
+pub(in crate::ingest) async fn asked(db: &PgPool, id: i64) -> sqlx::Result<Option<Asked>> {
     sqlx::query_as!(
         Asked,
         "SELECT p.payload, p.token, i.fate, i.received_at
@@ -92,7 +92,7 @@ pub(super) async fn asked(db: &PgPool, id: i64) -> sqlx::Result<Option<Asked>> {
 }
 
 /// Gives a row its fate, once; its token has served. False: it has one already.
-pub(super) async fn settle(
+pub(in crate::ingest) async fn settle(
     tx: &mut Tx,
     id: i64,
     fate: &str,

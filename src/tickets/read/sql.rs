@@ -1,8 +1,12 @@
 //! The statements that read tickets.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{Attachment, DeliveryState, Event, Message, Participant, Sight, Summary};
+use super::{
+    Attachment, CardFacts, DeliveryState, Event, Found, Message, Participant, Revision, Sight, Stats,
+    Summary, Worked,
+};
 use crate::ids::{MessageId, PersonId, TicketId};
 
 pub(super) async fn list(
@@ -125,4 +129,119 @@ pub(super) async fn count_unassigned(db: &PgPool) -> sqlx::Result<i64> {
     )
     .fetch_one(db)
     .await
+}
+
+/// Nothing in `text` has a meaning of its own, as it would in LIKE.
+pub(super) async fn search_numbers(
+    db: &PgPool,
+    sight: Sight,
+    text: &str,
+    limit: i64,
+) -> sqlx::Result<Vec<Found>> {
+    let (requester, moderator) = match sight {
+        Sight::All => (None, None),
+        Sight::Requester(person) => (Some(person.0), None),
+        Sight::Moderator(person) => (None, Some(person.0)),
+    };
+    sqlx::query_as!(
+        Found,
+        r#"SELECT t.id AS "number: TicketId", t.subject, t.status FROM tickets t
+           WHERE (starts_with(t.id::TEXT, $1) OR strpos(lower(t.subject), lower($1)) > 0)
+             AND ($2::BIGINT IS NULL OR t.requester_id = $2)
+             AND ($3::BIGINT IS NULL OR t.assignee_id IS NULL OR t.assignee_id = $3 OR EXISTS (
+                   SELECT FROM ticket_skills ts JOIN person_skills ps ON ps.skill_id = ts.skill_id
+                   WHERE ts.ticket_id = t.id AND ps.person_id = $3 AND ps.confirmed))
+           ORDER BY t.id DESC LIMIT $4"#,
+        text,
+        requester,
+        moderator,
+        limit
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub(super) async fn revisions(db: &PgPool, ticket: i64) -> sqlx::Result<Vec<Revision>> {
+    sqlx::query_as!(
+        Revision,
+        r#"SELECT r.message_id AS "message: MessageId", r.at, r.kind, r.body
+           FROM message_revisions r JOIN messages m ON m.id = r.message_id WHERE m.ticket_id = $1 ORDER BY r.id"#,
+        ticket
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub(super) async fn card_facts(db: &PgPool, ticket: i64) -> sqlx::Result<Option<CardFacts>> {
+    sqlx::query_as!(
+        CardFacts,
+        r#"SELECT t.id AS "number: TicketId", t.subject, t.status, t.priority, t.category, t.channel, t.language,
+                  ARRAY(SELECT s.slug FROM ticket_skills ts JOIN skills s ON s.id = ts.skill_id
+                        WHERE ts.ticket_id = t.id ORDER BY s.slug) AS "skills!",
+                  t.requester_id AS "requester_id: PersonId", r.name AS requester_name,
+                  COALESCE((SELECT pa.address FROM participants pa
+                            WHERE pa.ticket_id = t.id AND pa.person_id = t.requester_id AND pa.channel = 'email'),
+                           (SELECT i.address FROM identities i WHERE i.person_id = t.requester_id AND i.channel = 'email'
+                            ORDER BY i.verified_at NULLS LAST, i.id LIMIT 1)) AS requester_address,
+                  (SELECT i.address::BIGINT FROM identities i
+                   WHERE i.person_id = t.requester_id AND i.channel = 'discord' ORDER BY i.id LIMIT 1) AS requester_discord,
+                  t.assignee_id AS "assignee_id: PersonId", a.name AS "assignee_name?",
+                  (SELECT i.address::BIGINT FROM identities i
+                   WHERE i.person_id = t.assignee_id AND i.channel = 'discord' ORDER BY i.id LIMIT 1) AS assignee_discord,
+                  t.assignment_outcome,
+                  (SELECT s.reason FROM assignments s WHERE s.ticket_id = t.id ORDER BY s.id DESC LIMIT 1) AS reason,
+                  g.notes AS "notes?", g.suggested_reply AS "suggested_reply?", g.engine AS "engine?",
+                  g.confidence AS "confidence?",
+                  (SELECT count(*) FROM deliveries d WHERE d.ticket_id = t.id AND d.state IN ('failed', 'bounced'))
+                    AS "unsent!",
+                  (SELECT d.reason FROM deliveries d WHERE d.ticket_id = t.id AND d.state IN ('failed', 'bounced')
+                   ORDER BY d.id DESC LIMIT 1) AS unsent_reason,
+                  t.related_to AS "related_to: TicketId", t.follow_up_of AS "follow_up_of: TicketId",
+                  t.created_at, t.version
+           FROM tickets t
+           JOIN persons r ON r.id = t.requester_id
+           LEFT JOIN persons a ON a.id = t.assignee_id
+           LEFT JOIN LATERAL (SELECT * FROM triages WHERE ticket_id = t.id ORDER BY id DESC LIMIT 1) g ON TRUE
+           WHERE t.id = $1"#,
+        ticket
+    )
+    .fetch_optional(db)
+    .await
+}
+
+pub(super) async fn stats(db: &PgPool, since: DateTime<Utc>) -> sqlx::Result<Stats> {
+    let row = sqlx::query!(
+        r#"SELECT count(*) FILTER (WHERE t.created_at >= $1) AS "opened!",
+                  count(*) FILTER (WHERE t.resolved_at >= $1) AS "resolved!",
+                  count(*) FILTER (WHERE t.assignee_id IS NULL AND t.status IN ('new', 'open', 'pending')) AS "unassigned!",
+                  percentile_cont(0.5) WITHIN GROUP (ORDER BY EXTRACT(EPOCH FROM f.at - t.created_at)::DOUBLE PRECISION)
+                    FILTER (WHERE t.created_at >= $1) AS median
+           FROM tickets t
+           LEFT JOIN LATERAL (SELECT min(m.created_at) AS at FROM messages m
+                              WHERE m.ticket_id = t.id AND m.kind = 'outbound' AND m.withdrawn_at IS NULL
+                                AND t.created_at >= $1) f ON TRUE"#,
+        since
+    )
+    .fetch_one(db)
+    .await?;
+    let moderators = sqlx::query_as!(
+        Worked,
+        r#"SELECT p.id AS "person: PersonId", p.name, p.away,
+                  (SELECT count(*) FROM tickets t
+                   WHERE t.assignee_id = p.id AND t.status IN ('new', 'open', 'pending')) AS "open!",
+                  (SELECT count(*) FROM messages m WHERE m.author_id = p.id AND m.kind = 'outbound'
+                     AND m.withdrawn_at IS NULL AND m.created_at >= $1) AS "replied!"
+           FROM persons p WHERE p.role <> 'user' AND p.active ORDER BY lower(p.name), p.id"#,
+        since
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(Stats {
+        by_status: count_by_status(db).await?,
+        opened: row.opened,
+        resolved: row.resolved,
+        unassigned: row.unassigned,
+        median_first_response_s: row.median,
+        moderators,
+    })
 }

@@ -142,6 +142,18 @@ pub(super) async fn threads(
     Ok(rows.into_iter().map(Thread::from).collect())
 }
 
+pub(super) async fn by_channels(db: &PgPool, channels: &[i64]) -> sqlx::Result<Vec<Thread>> {
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT id, ticket_id, audience, handle, channel_id, card_id, card_hash, members, begun_at, archived, broken, last_seen
+         FROM discord_threads WHERE channel_id = ANY ($1)",
+        channels
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(Thread::from).collect())
+}
+
 pub(super) async fn listening(db: &PgPool) -> sqlx::Result<Vec<Thread>> {
     let rows = sqlx::query_as!(
         Row,

@@ -88,6 +88,12 @@ impl Asked {
         self.shown_at(&world, id)
     }
 
+    /// The message that answers it, if it is there.
+    pub fn seen(&self) -> Option<Shown> {
+        let world = self.shared.lock();
+        answer_of(&world, interaction(&world, self.id)).map(|id| self.shown_at(&world, id))
+    }
+
     /// The messages behind the first answer.
     pub fn follow_ups(&self) -> Vec<Shown> {
         let world = self.shared.lock();
@@ -180,6 +186,16 @@ impl Asked {
                 state(&world, interaction(&world, self.id))
             );
         }
+    }
+}
+
+/// What was asked is asked: so that it can be waited for like what is about to be.
+impl IntoFuture for Asked {
+    type Output = Self;
+    type IntoFuture = std::future::Ready<Self>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        std::future::ready(self)
     }
 }
 

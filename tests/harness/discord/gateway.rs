@@ -39,6 +39,8 @@ pub struct Gateway {
     pub refuses: usize,
     /// Every event is delivered twice.
     pub doubles: bool,
+    /// Messages come in a shape that no library knows.
+    pub distorts: bool,
     /// Events wait here while they are withheld.
     pub withheld: Option<Vec<Event>>,
 }
@@ -54,6 +56,7 @@ impl Default for Gateway {
             deaf: false,
             refuses: 0,
             doubles: false,
+            distorts: false,
             withheld: None,
         }
     }
@@ -73,6 +76,8 @@ pub enum Order {
     Send(Value),
     /// A close frame with this code.
     Close(u16),
+    /// A close frame that says nothing.
+    CloseWithoutCode,
     /// The connection breaks without a word.
     Drop,
 }
@@ -131,6 +136,9 @@ impl World {
             let mut data = event.data.clone();
             if !is_open && session.intents & MESSAGE_CONTENT == 0 {
                 wire::without_content(&mut data);
+            }
+            if self.gateway.distorts && event.name == "MESSAGE_CREATE" {
+                wire::set(&mut data, "mentions", "?");
             }
             for _ in 0..times {
                 session.dispatch(event.name, &data);
@@ -258,6 +266,10 @@ impl Connection {
                     }
                     Some(Order::Close(code)) => {
                         self.close(code, "by the test").await;
+                        return true;
+                    }
+                    Some(Order::CloseWithoutCode) => {
+                        self.socket.close(None).await.ok();
                         return true;
                     }
                     Some(Order::Drop) | None => return true,
