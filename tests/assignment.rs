@@ -484,3 +484,86 @@ fn the_same_input_gives_the_same_choice_in_any_order_and_it_fits() {
         })
         .expect("the choice depends on its input alone");
 }
+
+/// The look that the schedule enters every 15 minutes.
+async fn looks_again(desk: &Desk) {
+    desk.clock.advance(TimeDelta::minutes(15));
+    let mut tx = desk.db.begin().await.expect("a transaction");
+    queue::enqueue(&mut tx, &queue::REASSIGN, 0, desk.clock.now()).await.expect("a job");
+    tx.commit().await.expect("a commit");
+    desk.settle().await;
+}
+
+#[tokio::test]
+async fn of_two_admins_one_keeps_what_fits_nobody() {
+    let desk = desk().await;
+    desk.hires("Dora", Role::Admin, &[]).await;
+    let eli = desk.hires("Eli", Role::Admin, &[]).await;
+    desk.handles(&bill(1)).await;
+    for _ in 0..3 {
+        looks_again(&desk).await;
+    }
+    assert_eq!(assignee(&desk, 1001).await.as_deref(), Some("Dora"));
+    assert_eq!(desk.mails_to("dora@example.org").len() + desk.mails_to("eli@example.org").len(), 1);
+    // Who is away does not keep it from who is there.
+    let dora = "UPDATE persons SET away = TRUE WHERE name = 'Dora'";
+    sqlx::raw_sql(dora).execute(&desk.db).await.expect("Dora goes");
+    looks_again(&desk).await;
+    assert_eq!(assignee(&desk, 1001).await.as_deref(), Some("Eli"));
+    people::set_away(&desk.db, eli, false, desk.clock.now()).await.expect("still there");
+    desk.settle().await;
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn a_ticket_that_still_nobody_can_get_is_alarmed_once() {
+    let desk = desk().await;
+    desk.handles(&bill(1)).await;
+    assert_eq!(desk.expects_errors().len(), 1);
+    let version = desk.count("SELECT version FROM tickets").await;
+    for _ in 0..3 {
+        looks_again(&desk).await;
+    }
+    assert_eq!(desk.expects_errors(), Vec::<String>::new());
+    assert_eq!(desk.count("SELECT count(*) FROM assignments").await, 1);
+    assert_eq!(desk.count("SELECT version FROM tickets").await, version, "nothing has changed");
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn what_somebody_had_who_is_no_longer_staff_goes_to_who_fits() {
+    let desk = desk().await;
+    desk.hires("Bea", Role::Moderator, &[("billing", 5)]).await;
+    desk.hires("Cem", Role::Moderator, &[("billing", 1)]).await;
+    desk.handles(&bill(1)).await;
+    desk.handles(&bill(2)).await;
+    let bea = desk.logs_in("Bea").await;
+    let (status, _) = bea.post("/api/tickets/1001/messages", &json!({"body": "Which invoice?"})).await;
+    assert_eq!(status, 201);
+    desk.later(TimeDelta::seconds(10)).await;
+    let names = |name: &str| vec![Some(name.to_owned()); 2];
+    assert_eq!(assignees(&desk).await, names("Bea"));
+    desk.hires("Bea", Role::User, &[]).await;
+    assert_eq!(assignees(&desk).await, names("Cem"));
+    assert_eq!(desk.mails_to("cem@example.org").len(), 2);
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn however_many_wait_all_are_looked_at_again() {
+    let desk = desk().await;
+    desk.hires("Dora", Role::Admin, &[]).await;
+    desk.handles(&bill(1)).await;
+    let many = "INSERT INTO tickets (subject, channel, requester_id, assignee_id, assignment_outcome, status, created_at, updated_at)
+                SELECT subject, channel, requester_id, assignee_id, assignment_outcome, status, created_at, updated_at
+                FROM tickets, generate_series(1, 700)";
+    sqlx::raw_sql(many).execute(&desk.db).await.expect("many tickets");
+    let mut tx = desk.db.begin().await.expect("a transaction");
+    queue::enqueue(&mut tx, &queue::REASSIGN, 0, desk.clock.now()).await.expect("a job");
+    tx.commit().await.expect("a commit");
+    let look = queue::claim(&desk.db, desk.clock.now(), 1).await.expect("the queue").pop().expect("the look");
+    assert!(desk.app.stages.run(&look).await);
+    assert_eq!(desk.count("SELECT count(*) FROM jobs WHERE kind = 'assign'").await, 701);
+    sqlx::raw_sql("DELETE FROM jobs").execute(&desk.db).await.expect("no more work");
+    desk.close().await;
+}

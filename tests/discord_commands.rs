@@ -1,6 +1,6 @@
 //! What members and staff ask of the bot, what happens, and what they are told.
 
-mod front;
+pub mod front;
 
 use std::time::Duration;
 

@@ -373,3 +373,47 @@ async fn a_mailbox_without_plus_addresses_threads_by_message_ids() {
     assert!(text(&desk.last_mail_to("ada@example.net")).starts_with("Good."));
     desk.close().await;
 }
+
+#[tokio::test]
+async fn a_forged_sender_who_knows_the_number_turns_no_answer_aside() {
+    let (desk, api) = desk_and_api().await;
+    let (first, _) = ada_writes(&desk).await;
+    let forged = |mail: Mail| mail.with("Reply-To", "eve@example.com").with("Cc", "Mallory <m@example.com>");
+    desk.handles(&forged(mail(ADA, "[#1001] Printer", "Write to my new address."))).await;
+    // Nor by an id that somebody has seen in a list's archive.
+    let copy = mail(ADA, "Printer", "Write to my new address!").with("Message-ID", &id_of(&first));
+    desk.handles(&forged(copy)).await;
+    assert_eq!(desk.fates().await, ["ticketed", "appended", "appended"]);
+    assert_eq!(desk.participants(1001).await, [part("requester", "ada@example.net")]);
+    desk.answers(&api, 1001, "Take the stairs.", false).await;
+    let answer = desk.last_mail_to("ada@example.net");
+    assert!(text(&answer).starts_with("Take the stairs."));
+    assert_eq!(desk.mails_to("eve@example.com").len() + desk.mails_to("m@example.com").len(), 0);
+
+    // Who answers a mail of ours may say where answers go; staff sees that it changed.
+    let moved = mail(ADA, "", "Write to my office.").with("Reply-To", "office@example.net");
+    desk.handles(&moved.answering(&answer)).await;
+    assert_eq!(desk.participants(1001).await, [part("requester", "office@example.net")]);
+    let seen = desk.events(1001).await.into_iter().find(|event| event.kind == "address").expect("an event");
+    assert_eq!((&seen.data["from"], &seen.data["to"]), (&"ada@example.net".into(), &"office@example.net".into()));
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn each_further_mail_to_a_closed_thread_joins_the_follow_up() {
+    let (desk, api) = desk_and_api().await;
+    let (first, _) = ada_writes(&desk).await;
+    desk.answers(&api, 1001, "It is out.", true).await;
+    let answer = desk.last_mail_to("ada@example.net");
+    desk.closes_what_is_resolved().await;
+    desk.later(TimeDelta::days(15)).await;
+    desk.handles(&mail(ADA, "", "It burns again.").answering(&answer)).await;
+    assert_eq!(desk.ticket(1002).await.follow_up_of, Some(TicketId(1001)));
+    desk.handles(&mail(ADA, "", "Hello?").answering(&answer)).await;
+    desk.handles(&mail(ADA, "PS", "Still.").with("In-Reply-To", &id_of(&first))).await;
+    assert_eq!((desk.tickets().await, desk.conversation(1002).await.len()), (2, 3));
+    // Another person's matter is another one.
+    desk.handles(&mail(BOB, "", "Here too.").answering(&answer)).await;
+    assert_eq!(desk.ticket(1003).await.follow_up_of, Some(TicketId(1001)));
+    desk.close().await;
+}

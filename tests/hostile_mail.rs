@@ -359,6 +359,25 @@ async fn a_mail_that_takes_the_process_down_each_time_is_put_aside() {
 }
 
 #[tokio::test]
+async fn a_database_without_room_keeps_mail_waiting_and_puts_none_aside() {
+    let desk = desk().await;
+    let full = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = '53100'; END $$;
+                CREATE TRIGGER full_disk BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION full_disk()";
+    sqlx::raw_sql(full).execute(&desk.db).await.unwrap();
+    desk.gets(&mail(ADA, "Printer", "It is on fire.")).await;
+    desk.fetches().await;
+    for _ in 0..15 {
+        desk.later(TimeDelta::minutes(20)).await;
+    }
+    assert_eq!(desk.fates().await, ["waiting"]);
+    sqlx::raw_sql("DROP TRIGGER full_disk ON messages").execute(&desk.db).await.unwrap();
+    desk.later(TimeDelta::minutes(20)).await;
+    assert_eq!(desk.fates().await, ["ticketed"]);
+    desk.close().await;
+}
+
+#[tokio::test]
 async fn of_a_mail_that_is_too_large_the_start_is_kept_and_staff_is_told() {
     let desk = desk_with("[mail]\nmax_message_bytes = 60000").await;
     let file = "QUJD".repeat(18) + "\n";

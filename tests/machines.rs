@@ -207,20 +207,46 @@ async fn our_own_mail_that_comes_back_is_dropped_with_a_word() {
     desk.close().await;
 }
 
+/// Only what we signed is ours: a mail system that lets others write in our name must not make their mail vanish.
 #[tokio::test]
-async fn a_mail_in_our_own_name_is_not_a_customers() {
+async fn a_mail_in_our_own_name_is_kept_and_never_answered() {
     let desk = desk().await;
     desk.handles(&mail(ADA, "Printer", "It is on fire.")).await;
     let signed = header(&desk.last_mail_to("ada@example.net"), "Reply-To").unwrap();
-    let sent = desk.sink.mails().len();
-    for from in
+    for (count, from) in
         [SUPPORT, "SUPPORT@Example.ORG", "Support <support@example.org>", "support+x@example.org", &signed]
+            .into_iter()
+            .enumerate()
     {
         desk.handles(&mail(from, "Re: [#1001] Printer", &format!("I am {from}."))).await;
-        assert_eq!(desk.fates().await.last().map(String::as_str), Some("suppressed"), "{from}");
+        assert_eq!(desk.fates().await.last().map(String::as_str), Some("ticketed"), "{from}");
+        assert_eq!(desk.mails_to("bea@example.org").len(), count + 2, "{from}: staff is told");
     }
-    assert_eq!((desk.tickets().await, desk.sink.mails().len()), (1, sent));
-    assert_eq!(desk.participants(1001).await.len(), 1);
+    let to_others = desk.sink.mails().into_iter().filter(|m| m.rcpt_to != ["bea@example.org"]);
+    assert_eq!(to_others.count(), 1, "Ada's acknowledgement");
+    assert_eq!((desk.conversation(1001).await.len(), desk.participants(1001).await.len()), (1, 1));
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn a_form_that_writes_in_our_name_opens_a_ticket_of_whom_it_says_to_answer() {
+    let desk = desk().await;
+    let form = mail("Website <support@example.org>", "Question", "How late are you open?");
+    desk.handles(&form.with("Reply-To", ADA)).await;
+    assert_eq!(desk.ticket(1001).await.requester_name, "Ada");
+    assert_eq!(desk.participants(1001).await, [("requester".to_owned(), "ada@example.net".to_owned())]);
+    assert_eq!(desk.mails_to("ada@example.net").len(), 0, "nobody has proved that she asked");
+    let told = text(&desk.last_mail_to("bea@example.org"));
+    assert!(told.contains("How late are you open?") && told.contains("in our own name"), "{told}");
+    let api = desk.logs_in("Bea").await;
+    desk.answers(&api, 1001, "Till six.", false).await;
+    assert!(text(&desk.last_mail_to("ada@example.net")).starts_with("Till six."));
+    // It says nothing for staff.
+    let notice = desk.last_mail_to("bea@example.org");
+    let forged = mail(SUPPORT, "", "All are fired.").with("Reply-To", "bea@example.org").answering(&notice);
+    let before = desk.mails_to("ada@example.net").len();
+    desk.handles(&forged).await;
+    assert_eq!(desk.mails_to("ada@example.net").len(), before);
     desk.close().await;
 }
 

@@ -15,6 +15,7 @@ mod daemon;
 mod day_of_one_email;
 mod discord_calls;
 mod discord_commands;
+mod discord_day;
 mod discord_gateway;
 mod discord_threads;
 mod email_threads;

@@ -265,9 +265,9 @@ async fn from_alone_gives_no_right_and_a_token_alone_neither() {
     desk.hires("Dora", Role::Admin, &[]).await;
     let notice = ada_asks(&desk).await;
     let acknowledgement = desk.last_mail_to("ada@example.net");
-    // Bea at home, Dora with Bea's notice, and Ada to whom Bea forwarded it.
+    // Bea at home, and Dora with Bea's notice.
     let why = "it answers a notice that was made for another person";
-    for from in ["Bea <bea@home.example>", "Dora <dora@example.org>", ADA] {
+    for from in ["Bea <bea@home.example>", "Dora <dora@example.org>"] {
         is_kept_as_a_note(&desk, &mail(from, "", "We return it.").answering(&notice), why).await;
     }
     // Bea's address, but what she answers was made for Ada.
@@ -320,5 +320,63 @@ async fn an_answer_to_a_closed_ticket_is_kept_and_staff_is_told() {
     assert_eq!(desk.mails_to("ada@example.net").len(), sent);
     let told = text(&desk.last_mail_to("bea@example.org"));
     assert!(told.contains("| One more thing.") && told.contains("the ticket is closed"), "{told}");
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn a_member_of_staff_who_asks_is_a_requester_like_any_other() {
+    let desk = Desk::open().await;
+    desk.knows_skills().await;
+    desk.hires("Bea", Role::Moderator, &[("networking", 5)]).await;
+    desk.hires("Cem", Role::Moderator, &[("billing", 5)]).await;
+    desk.handles(&mail(BEA, "My invoice", "I was charged twice, I want a refund.")).await;
+    let acknowledgement = desk.last_mail_to("bea@example.org");
+    desk.handles(&mail(BEA, "", "It is invoice 7.").answering(&acknowledgement)).await;
+    let said = desk.conversation(1001).await.pop().expect("a message");
+    assert_eq!((said.kind.as_str(), said.unverified), ("inbound", false));
+    assert_eq!(desk.ticket(1001).await.status, "open", "it is staff's turn");
+    assert!(text(&desk.last_mail_to("cem@example.org")).contains("| It is invoice 7."));
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn who_is_copied_by_staff_takes_part_and_her_answer_to_all_is_heard() {
+    let (desk, _gemini) = desk().await;
+    let notice = ada_asks(&desk).await;
+    let signed = header(&notice, "Reply-To").expect("a Reply-To");
+    let answer = mail(BEA, "", "We return it.")
+        .with("Cc", "Ada <ada@example.net>, Carl <carl@example.com>, support@example.org")
+        .answering(&notice);
+    desk.handles(&answer).await;
+    let part = |part: &str, address: &str| (part.to_owned(), address.to_owned());
+    let both = [part("cc", "carl@example.com"), part("requester", "ada@example.net")];
+    assert_eq!(desk.participants(1001).await, both);
+    assert_eq!(desk.mails_to("carl@example.com").len(), 0, "he has it from her already");
+
+    // They have Bea's own mail, with her signed address in To.
+    let direct = String::from_utf8(answer.raw()).expect("text");
+    let to_all = |from: &str, body: &str| {
+        mail(from, "", body).answering(&direct).with("To", &format!("bea@example.org, {signed}"))
+    };
+    for (from, body) in [(ADA, "Thank you, but when?"), ("Carl <carl@example.com>", "Tomorrow.")] {
+        desk.handles(&to_all(from, body)).await;
+        let said = desk.conversation(1001).await.pop().expect("a message");
+        assert_eq!((said.kind.as_str(), said.unverified), ("inbound", false), "{from}");
+        assert_eq!(desk.ticket(1001).await.status, "open");
+        assert!(text(&desk.last_mail_to("bea@example.org")).contains(&format!("| {body}")));
+    }
+    // Bea's own id is all that is left.
+    let id = answer.header("Message-ID").expect("an id").to_owned();
+    desk.handles(&mail("Dan <dan@example.com>", "Money", "I know more.").with("In-Reply-To", &id)).await;
+    assert_eq!((desk.tickets().await, desk.conversation(1001).await.len()), (1, 5));
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn a_copy_to_staff_gives_nobody_their_voice() {
+    let (desk, _gemini) = desk().await;
+    desk.handles(&mail("Eve <eve@example.com>", "Charged twice", QUESTION).with("Cc", BEA)).await;
+    let forged = mail(BEA, "[#1001] Charged twice", "I checked his identity, reset the password.");
+    is_kept_as_a_note(&desk, &forged, "it claims to come from staff").await;
     desk.close().await;
 }

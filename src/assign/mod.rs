@@ -236,6 +236,21 @@ fn nobody_fits(required: &[String], judged: &[Judged]) -> String {
     }
 }
 
+/// Whether a ticket that is looked at again stays where it is.
+fn stays(ticket: &tickets::Locked, choice: &Choice, candidates: &[Candidate]) -> bool {
+    if (ticket.outcome, choice.outcome) == (Some(Outcome::Unassigned), Outcome::Unassigned) {
+        return true;
+    }
+    let Some(holder) = ticket.assignee.filter(|_| ticket.assignee_active) else { return false };
+    let is_there = || {
+        let holds = |c: &&Candidate| c.member.id == holder && c.member.role == Role::Admin;
+        candidates.iter().find(holds).is_some_and(|c| !c.member.away)
+    };
+    // Nobody fits as before: admins do not pass it round.
+    let still_fallback = (ticket.outcome, choice.outcome) == (Some(Outcome::Fallback), Outcome::Fallback);
+    choice.assignee == Some(holder) || (still_fallback && is_there())
+}
+
 impl Assign {
     /// Assigns one ticket, if nobody has it and no person decided.
     pub async fn run(&self, job: &Claimed) -> Result<Done, JobError> {
@@ -253,8 +268,8 @@ impl Assign {
         let required = changes::required_skills(&mut tx, ticket).await?;
         let candidates = self.candidates(&mut tx, &locked).await?;
         let choice = choose(&required, &candidates);
-        if locked.assignee.is_some() && choice.assignee == locked.assignee && locked.assignee_active {
-            // Looked at again, and it stays where it is: nobody needs to be told.
+        if stays(&locked, &choice, &candidates) {
+            // Nobody needs to be told.
             return job.done(tx).await;
         }
         let record = AssignmentRecord {

@@ -78,7 +78,7 @@ pub fn notice(
         };
         text.push_str(&format!("\n{author}{claim} wrote:\n\n{}\n", quoted(&about.text)));
         if let Some(problems) = &about.problems {
-            text.push_str(&format!("\nNot all of this mail could be read: {problems}.\n"));
+            text.push_str(&format!("\nTo know about this mail: {problems}.\n"));
         }
     }
     if is_first {

@@ -17,7 +17,7 @@ use crate::config::{Discord as Settings, PlainMessages};
 use crate::crash;
 use crate::discord::api::{Api, DownloadError};
 use crate::discord::request::Request;
-use crate::discord::said;
+use crate::discord::{said, text};
 use crate::ids::{InboundId, ThreadId};
 use crate::people::{self, Person, Role};
 use crate::queue::{self, Claimed, Done, JobError, Tx};
@@ -203,8 +203,10 @@ impl Ingest {
         crash::point("hear.fetched");
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
+        // Identities before the ticket: everybody takes locks in that order.
+        let authors = authors(&mut tx, settings, &batch, now).await?;
         for heard in &batch {
-            let fate = match self.understand_said(&mut tx, settings, &thread, heard, now).await {
+            let fate = match self.understand_said(&mut tx, settings, &thread, heard, &authors, now).await {
                 Ok(fate) => fate,
                 Err(error) if together == 1 && is_refusal(&error) => {
                     drop(tx);
@@ -293,6 +295,7 @@ impl Ingest {
         settings: &Settings,
         thread: &Thread,
         heard: &Heard,
+        authors: &BTreeMap<u64, Person>,
         now: DateTime<Utc>,
     ) -> Result<Fate, TicketError> {
         if heard.kind == Kind::Deletion.as_str() {
@@ -308,7 +311,9 @@ impl Ingest {
         if settings.blocked.contains(&message.author.id) {
             return Ok(suppressed("its author is blocked"));
         }
-        let who = who(tx, settings, message.author.id, &message.author.name, &heard.roles, now).await?;
+        let Some(who) = authors.get(&message.author.id) else {
+            return Ok(suppressed("its author is not known"));
+        };
         if !who.active {
             return Ok(suppressed("its author is not active"));
         }
@@ -318,16 +323,16 @@ impl Ingest {
         let ticket = tickets::lock(tx, thread.ticket).await?;
         match thread.audience {
             Audience::Staff if who.role.is_staff() => {
-                self.said_by_staff(tx, settings, ticket, thread, (message, heard), &who, now).await
+                self.said_by_staff(tx, settings, ticket, thread, (message, heard), who, now).await
             }
             Audience::Staff => Ok(suppressed("only staff's words count in staff's thread")),
             Audience::Requester if who.role.is_staff() && who.id != ticket.requester => {
-                let written = inbound(message, heard, thread, &who);
-                let text = without_mentions(message, PlainMessages::Reply);
+                let written = inbound(message, heard, thread, who);
+                let text = kept_text(message, PlainMessages::Reply);
                 self.answer(tx, ticket, &written, &text, who.id, now).await
             }
             Audience::Requester => {
-                let written = inbound(message, heard, thread, &who);
+                let written = inbound(message, heard, thread, who);
                 tickets::append(tx, &ticket, &written, now).await?;
                 Ok(APPENDED)
             }
@@ -346,7 +351,7 @@ impl Ingest {
         now: DateTime<Utc>,
     ) -> Result<Fate, TicketError> {
         let written = inbound(message, heard, thread, who);
-        let text = without_mentions(message, settings.plain_messages);
+        let text = kept_text(message, settings.plain_messages);
         let stays_inside =
             settings.plain_messages == PlainMessages::Note || message.content.trim_start().starts_with("//");
         if !stays_inside {
@@ -377,6 +382,26 @@ impl Ingest {
         tickets::reply(tx, &ticket, &staff, leaves_at, now).await?;
         Ok(APPENDED)
     }
+}
+
+/// Everybody who says something in the batch, in one order for all workers.
+async fn authors(
+    tx: &mut Tx,
+    settings: &Settings,
+    batch: &[Heard],
+    now: DateTime<Utc>,
+) -> sqlx::Result<BTreeMap<u64, Person>> {
+    let newest: BTreeMap<u64, (&said::Message, &[u64])> = batch
+        .iter()
+        .filter_map(|heard| Some((heard.message.as_ref()?, heard.roles.as_slice())))
+        .filter(|(message, _)| message.is_by_person() && !settings.blocked.contains(&message.author.id))
+        .map(|(message, roles)| (message.author.id, (message, roles)))
+        .collect();
+    let mut authors = BTreeMap::new();
+    for (user, (message, roles)) in newest {
+        authors.insert(user, who(tx, settings, user, &message.author.name, roles, now).await?);
+    }
+    Ok(authors)
 }
 
 /// The person behind a user of Discord, with the role that their roles there give them at this moment.
@@ -441,24 +466,25 @@ async fn edited(
     };
     let plain =
         if thread.audience == Audience::Staff { settings.plain_messages } else { PlainMessages::Note };
-    let text = without_mentions(message, plain);
+    let text = kept_text(message, plain);
     let act = Act { by: author, channel: Channel::Discord, now };
     let changed = actions::revise(tx, &ticket, id, Revision::Edited(&text), heard.ledger, act).await?;
     Ok(if changed { APPENDED } else { suppressed("nothing changed in its text") })
 }
 
-/// The text to keep: without the mark that kept it inside, where that mark has a meaning.
-fn without_mentions(message: &said::Message, plain: PlainMessages) -> String {
-    let said = message.text();
+/// The text to keep: mentions as words, because mail and others' threads can't show them, and without the mark that
+/// kept it inside, where that mark has a meaning.
+fn kept_text(message: &said::Message, plain: PlainMessages) -> String {
+    let said = text::plain(&message.text(), &BTreeMap::new());
     let said = match plain {
-        PlainMessages::Reply => said.trim_start().strip_prefix("//").map_or(said.as_ref(), str::trim_start),
-        PlainMessages::Note => said.as_ref(),
+        PlainMessages::Reply => said.trim_start().strip_prefix("//").map_or(said.as_str(), str::trim_start),
+        PlainMessages::Note => said.as_str(),
     };
     said.trim().to_owned()
 }
 
 fn inbound(message: &said::Message, heard: &Heard, thread: &Thread, who: &Person) -> Inbound {
-    let said = message.text().trim().to_owned();
+    let said = kept_text(message, PlainMessages::Note);
     Inbound {
         ledger: heard.ledger,
         channel: Channel::Discord,

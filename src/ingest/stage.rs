@@ -13,14 +13,14 @@ use super::understand::{self, Understood, without_nul};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::crash;
-use crate::ids::{InboundId, TicketId};
+use crate::ids::{InboundId, PersonId, TicketId};
 use crate::mail::classify::Class;
-use crate::mail::token::Signer;
+use crate::mail::token::{Signer, Token};
 use crate::people::link::CodeKey;
 use crate::people::{self, Person};
 use crate::queue::{Claimed, Done, JobError, Tx};
 use crate::tickets::{
-    self, Channel, Inbound, NewAttachment, NewParticipant, Opening, StaffMessage, TicketError,
+    self, Channel, Inbound, NewAttachment, NewParticipant, Opening, StaffMessage, TicketError, outbox,
 };
 
 /// Understands mails of the ledger.
@@ -86,7 +86,8 @@ impl Ingest {
         let Some(raw) = row.content else {
             return self.quarantine(job, "its raw bytes are missing").await;
         };
-        if job.attempt > MOST_ATTEMPTS {
+        // Where an attempt ended in an error that was written down, time may heal it, and the list of dead letters waits.
+        if job.attempt > MOST_ATTEMPTS && job.last_error.is_none() {
             return self.quarantine(job, "it was begun ten times, and never came to an end").await;
         }
         let size = raw.len();
@@ -204,30 +205,35 @@ impl Ingest {
         if read.is_ours {
             return Ok(Outcome::suppressed("a mail of ours that came back"));
         }
-        if read.is_from_us {
-            return Ok(Outcome::suppressed("it claims to come from our own address"));
-        }
         if read.class == Class::Bounce {
             return link_bounce(tx, arrival, &self.signer).await;
         }
         let author = self.author(tx, arrival).await?;
         let known = tickets::find_threads(tx, &wanted_ids(read)).await?;
-        let message = self.message(tx, arrival, &author, &known).await?;
+        let mut message = self.message(tx, arrival, &author, &known).await?;
         if let Some(outcome) = self.take_staff_answer(tx, arrival, &author, &message).await? {
             return Ok(outcome);
         }
-        let (found, related) = find_ticket(tx, arrival, &author, &known).await?;
+        let found = find_ticket(tx, arrival, &author, &known).await?;
         let mut follow_up_of = None;
-        if let Some(ticket) = found {
-            let locked = tickets::lock(tx, ticket).await?;
-            let takes_part = tickets::is_participant(tx, ticket, author.id).await?;
-            if author.role.is_staff() && !takes_part {
+        if let Some(mut ticket) = found.ticket {
+            let mut locked = tickets::lock(tx, ticket).await?;
+            let reopen_days = self.config.assignment.reopen_days;
+            // The matter went on in another ticket already.
+            while message.from_human && !tickets::takes_replies(&locked, reopen_days, arrival.now) {
+                let Some(later) = tickets::follow_up(tx, ticket, author.id).await? else { break };
+                ticket = later;
+                locked = tickets::lock(tx, ticket).await?;
+            }
+            if author.role.is_staff() && !speaks_for_self(arrival, &locked, author.id) {
                 let why = "it claims to come from staff, without the proof of a notice that was answered";
                 tickets::append_unverified(tx, &locked, &message, why, arrival.now).await?;
                 return Ok(Outcome::appended(ticket, Some("unverified note")));
             }
-            let reopen_days = self.config.assignment.reopen_days;
             if !message.from_human || tickets::takes_replies(&locked, reopen_days, arrival.now) {
+                if !found.proven {
+                    leave_addresses(tx, ticket, read, &mut message).await?;
+                }
                 tickets::append(tx, &locked, &message, arrival.now).await?;
                 return Ok(Outcome::appended(ticket, None));
             }
@@ -237,17 +243,16 @@ impl Ingest {
             mailbox: Some(arrival.mailbox.to_owned()),
             acknowledge: self.config.mail.acknowledge && read.may_acknowledge,
             follow_up_of,
-            related_to: related,
+            related_to: found.related,
         };
         let (ticket, _) = tickets::open(tx, &message, &opening, arrival.now).await?;
         Ok(Outcome::ticketed(ticket, follow_up_of.map(|_| "follows up a closed ticket")))
     }
 
     async fn author(&self, tx: &mut Tx, arrival: &Arrival<'_>) -> Result<Person, TicketError> {
-        let name = arrival.read.mail.from.as_ref().map(|f| without_nul(f.name.clone())).unwrap_or_default();
         // A mail without a usable From is kept all the same; nothing can be sent to this address (RFC 6761 §6.4).
         let address = arrival.read.from.as_deref().unwrap_or("unknown@sender.invalid");
-        let id = people::by_address(tx, address, &name, arrival.now).await?;
+        let id = people::by_address(tx, address, &arrival.read.name, arrival.now).await?;
         let person = people::find_by_address(tx, address).await?;
         person.filter(|p| p.id == id).ok_or(TicketError::Database(sqlx::Error::RowNotFound))
     }
@@ -304,16 +309,21 @@ impl Ingest {
         for token in &arrival.read.tokens {
             let Some(person) = token.person else { continue };
             let Some(holder) = people::person_in(tx, person).await? else { continue };
-            if !holder.role.is_staff() || !holder.active {
+            if !holder.role.is_staff() || !holder.active || !speaks_for_staff(tx, token).await? {
                 continue;
             }
             let locked = match tickets::lock(tx, token.ticket).await {
                 Err(TicketError::Unknown(_)) => continue,
                 locked => locked?,
             };
+            // In staff's copy to all stands their address; who takes part and answers that speaks for themselves.
+            let speaks_for_self = author.id != holder.id && !author.role.is_staff();
+            if speaks_for_self && tickets::is_participant(tx, token.ticket, author.id).await? {
+                return Ok(None);
+            }
             let (public, remarks) = tickets::public_and_remarks(tx, token.ticket).await?;
             let known = Known { public, remarks };
-            let answer = if author.id != holder.id {
+            let answer = if author.id != holder.id || arrival.read.is_from_us {
                 Err("it answers a notice that was made for another person")
             } else if arrival.read.class != Class::Human {
                 Err("an automatic answer from staff's mailbox")
@@ -344,6 +354,24 @@ impl Ingest {
     }
 }
 
+/// A notice asks staff for an answer. What staff gets as a requester or in copy is signed for them too, and what they
+/// answer to that is said in their own matter.
+async fn speaks_for_staff(tx: &mut Tx, token: &Token) -> sqlx::Result<bool> {
+    match token.delivery {
+        Some(delivery) => outbox::is_notice(tx, delivery).await,
+        // The address of a notice; those of other mails are signed for nobody.
+        None => Ok(true),
+    }
+}
+
+/// A member of staff as anybody else: in a ticket of their own, or in answer to what we sent them in copy. Otherwise
+/// From alone would do to speak as staff.
+fn speaks_for_self(arrival: &Arrival<'_>, ticket: &tickets::Locked, author: PersonId) -> bool {
+    let is_theirs = |token: &Token| token.ticket == ticket.id && token.person == Some(author);
+    let answers_ours = || arrival.read.tokens.iter().any(is_theirs) && !arrival.read.is_from_us;
+    ticket.requester == author || answers_ours()
+}
+
 async fn link_bounce(tx: &mut Tx, arrival: &Arrival<'_>, signer: &Signer) -> Result<Outcome, TicketError> {
     let read = arrival.read;
     let named = read.bounce.as_ref().and_then(|b| b.original_message_id.as_deref());
@@ -366,40 +394,66 @@ async fn link_bounce(tx: &mut Tx, arrival: &Arrival<'_>, signer: &Signer) -> Res
     })
 }
 
+/// Where a mail belongs.
+#[derive(Debug, Default)]
+struct Found {
+    ticket: Option<TicketId>,
+    /// The sender holds what only a mail of the thread can have given them. A number and a From anybody can write.
+    proven: bool,
+    /// The ticket that the subject names without proof.
+    related: Option<TicketId>,
+}
+
 /// Signed address or Message-ID, then a known Message-ID, then the subject's token if the author takes part.
-/// Second: the ticket that the subject names without proof.
 async fn find_ticket(
     tx: &mut Tx,
     arrival: &Arrival<'_>,
     author: &Person,
     known: &[(tickets::IdHash, TicketId)],
-) -> Result<(Option<TicketId>, Option<TicketId>), TicketError> {
+) -> Result<Found, TicketError> {
     let read = arrival.read;
+    let found = |ticket: TicketId, proven: bool| Ok(Found { ticket: Some(ticket), proven, related: None });
     for token in &read.tokens {
         if tickets::exists(tx, token.ticket).await? {
-            return Ok((Some(token.ticket), None));
+            return found(token.ticket, true);
         }
     }
     let by_id = |id: &tickets::IdHash| known.iter().find(|(k, _)| k == id).map(|(_, ticket)| *ticket);
     if let Some(ticket) = read.ancestors.iter().find_map(by_id) {
-        return Ok((Some(ticket), None));
+        return found(ticket, true);
     }
     // Its own id is known: an answer overtook it, or it is the copy of a list with another footer. But some programs
     // give all mails the same id, and with that two people must not meet.
-    if let (Some(ticket), Some(id)) = (read.own_id.iter().find_map(by_id), &read.mail.message_id)
-        && (!tickets::holds_message(tx, ticket, id).await?
-            || tickets::is_participant(tx, ticket, author.id).await?)
-    {
-        return Ok((Some(ticket), None));
+    if let (Some(ticket), Some(id)) = (read.own_id.iter().find_map(by_id), &read.mail.message_id) {
+        let is_copy = tickets::holds_message(tx, ticket, id).await?;
+        if !is_copy || tickets::is_participant(tx, ticket, author.id).await? {
+            return found(ticket, !is_copy);
+        }
     }
     // Mails without an author have none in common.
     match read.subject_token {
         Some(ticket) if read.from.is_some() && tickets::is_participant(tx, ticket, author.id).await? => {
-            Ok((Some(ticket), None))
+            found(ticket, false)
         }
-        Some(ticket) if tickets::exists(tx, ticket).await? => Ok((None, Some(ticket))),
-        _ => Ok((None, None)),
+        Some(ticket) if tickets::exists(tx, ticket).await? => {
+            Ok(Found { related: Some(ticket), ..Found::default() })
+        }
+        _ => Ok(Found::default()),
     }
+}
+
+/// Without a proof nobody joins and no answer goes elsewhere: a forged From and a guessed number would be enough to
+/// have what staff writes sent to a stranger.
+async fn leave_addresses(
+    tx: &mut Tx,
+    ticket: TicketId,
+    read: &Understood,
+    message: &mut Inbound,
+) -> Result<(), TicketError> {
+    message.cc.clear();
+    let known = tickets::address_of(tx, ticket, message.author.person, message.channel).await?;
+    message.author.address = known.or_else(|| read.from.clone()).unwrap_or_default();
+    Ok(())
 }
 
 /// What staff should know of a mail that could not be read whole. A source gives no more than `limit` bytes.

@@ -21,8 +21,10 @@ pub struct Understood {
     /// Cleaned for showing.
     pub html: Option<String>,
     pub bounce: Option<Bounce>,
-    /// Canonical; `None`: there is no usable From.
+    /// Who wrote it, canonical: From, or Reply-To where From is ours. `None`: neither is usable.
     pub from: Option<String>,
+    /// The sender's name, as they wrote it.
+    pub name: String,
     /// Where answers go, where Reply-To names another address than From.
     pub reply_to: Option<String>,
     /// It claims to come from one of our mailboxes, or from an address behind one.
@@ -48,7 +50,7 @@ const MOST_ANCESTORS: usize = 200;
 
 /// Reads a mail. Never fails: what is broken is read as well as it can be.
 pub fn understand(raw: &[u8], signer: &Signer, own: &[String]) -> Understood {
-    let mail = parse::parse(raw);
+    let mut mail = parse::parse(raw);
     let class = classify::classify(&mail);
     let from = mail.from.as_ref().map(|f| address::canonical(&f.address)).filter(|a| address::is_valid(a));
     let reply_to = mail
@@ -57,6 +59,12 @@ pub fn understand(raw: &[u8], signer: &Signer, own: &[String]) -> Understood {
         .map(|r| address::canonical(&r.address))
         .find(|a| address::is_valid(a) && !is_own(a, own))
         .filter(|a| Some(a) != from.as_ref());
+    let is_from_us = from.as_ref().is_some_and(|from| is_own(from, own));
+    // A form on a website writes so. Who asks is who is to be answered; we never write to ourselves.
+    let (from, reply_to) = if is_from_us { (reply_to, None) } else { (from, reply_to) };
+    if is_from_us {
+        mail.problems.push("it was written in our own name: who asks is taken from Reply-To".to_owned());
+    }
     let ancestors = ancestors(&mail);
     let tokens = tokens(&mail, signer, own);
     let others = others(&mail, own, from.as_deref());
@@ -65,10 +73,11 @@ pub fn understand(raw: &[u8], signer: &Signer, own: &[String]) -> Understood {
         visible: without_nul(reply::visible(&mail)),
         html: mail.html.as_deref().map(|h| without_nul(html::clean(h))),
         bounce: (class == Class::Bounce).then(|| bounce::read(&mail)).flatten(),
-        is_from_us: from.as_ref().is_some_and(|from| is_own(from, own)),
+        is_from_us,
         is_ours: is_ours(&mail, signer, own),
         own_id: mail.message_id.as_deref().filter(|id| !id.is_empty()).map(id_hash),
         subject_token: subject_token(&mail.subject),
+        name: sender_name(&mail, from.as_deref()),
         may_acknowledge: classify::may_acknowledge(&mail, own),
         class,
         from,
@@ -78,6 +87,14 @@ pub fn understand(raw: &[u8], signer: &Signer, own: &[String]) -> Understood {
         others,
         mail,
     }
+}
+
+fn sender_name(mail: &Mail, sender: Option<&str>) -> String {
+    let mut named = mail.from.iter().chain(&mail.reply_to);
+    let found = named.find(|m| Some(address::canonical(&m.address).as_str()) == sender);
+    // A name without a usable address is still a name.
+    let name = found.or(mail.from.as_ref()).map(|m| m.name.clone()).unwrap_or_default();
+    without_nul(name)
 }
 
 /// PostgreSQL's TEXT cannot hold NUL.

@@ -142,6 +142,8 @@ pub struct Claimed {
     pub subject: i64,
     pub attempt: i32,
     pub created_at: DateTime<Utc>,
+    /// Why it failed before. With a high `attempt`, `None` says that no claim ever came to an end.
+    pub last_error: Option<String>,
 }
 
 /// The proof that a job's effects are committed. Only [`Claimed::done`] makes one.
@@ -250,6 +252,7 @@ pub async fn claim_except(
                 subject: job.subject,
                 attempt: job.attempt,
                 created_at: job.created_at,
+                last_error: job.last_error,
             })
         })
         .collect())

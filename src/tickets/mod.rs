@@ -246,6 +246,15 @@ pub fn takes_replies(ticket: &Locked, reopen_days: i64, now: DateTime<Utc>) -> b
     }
 }
 
+/// The newest ticket of this requester that follows this one up.
+pub async fn follow_up(
+    tx: &mut Tx,
+    ticket: TicketId,
+    requester: PersonId,
+) -> sqlx::Result<Option<TicketId>> {
+    Ok(sql::follow_up(tx, ticket.0, requester.0).await?.map(TicketId))
+}
+
 /// Adds a requester's (or other outsider's, or machine's) message to the conversation.
 pub async fn append(
     tx: &mut Tx,
@@ -261,8 +270,7 @@ pub async fn append(
     insert_attachments(tx, id, &message.attachments).await?;
     if message.from_human {
         // A machine that answers what was forwarded to it takes no part.
-        let author = std::slice::from_ref(&message.author);
-        sql::insert_participants(tx, ticket.id.0, "joined", message.channel, author, now).await?;
+        join(tx, ticket.id, message, now).await?;
     }
     sql::insert_participants(tx, ticket.id.0, "cc", Channel::Email, &message.cc, now).await?;
     threads::relay(tx, ticket.id, id, None, now).await?;
@@ -297,6 +305,19 @@ pub async fn append(
     Ok(id)
 }
 
+/// Enters the author of a message among the participants. Where answers go from now on is news to staff.
+async fn join(tx: &mut Tx, ticket: TicketId, message: &Inbound, now: DateTime<Utc>) -> sqlx::Result<()> {
+    let author = &message.author;
+    let before = address_of(tx, ticket, author.person, message.channel).await?;
+    let list = std::slice::from_ref(author);
+    sql::insert_participants(tx, ticket.0, "joined", message.channel, list, now).await?;
+    if let Some(before) = before.filter(|before| *before != author.address) {
+        let data = json!({"person": author.person, "from": before, "to": author.address});
+        sql::insert_event(tx, ticket.0, "address", Some(author.person.0), message.channel, &data, now).await?;
+    }
+    Ok(())
+}
+
 /// Keeps a message that claims to be staff's but did not prove it, as a note that only staff see.
 pub async fn append_unverified(
     tx: &mut Tx,
@@ -311,8 +332,12 @@ pub async fn append_unverified(
     let data = json!({"message": id, "why": why});
     sql::insert_event(tx, ticket.id.0, "unverified_note", None, message.channel, &data, now).await?;
     threads::relay(tx, ticket.id, id, None, now).await?;
-    if let Some(assignee) = ticket.assignee.filter(|_| ticket.assignee_active && message.from_human) {
-        outbox::notify_staff(tx, ticket.id, assignee, Some(id), now).await?;
+    match ticket.assignee.filter(|_| ticket.assignee_active) {
+        _ if !message.from_human => {}
+        Some(assignee) => outbox::notify_staff(tx, ticket.id, assignee, Some(id), now).await?,
+        // Whoever gets it reads it.
+        None if ticket.outcome.is_some() => queue::enqueue(tx, &queue::ASSIGN, ticket.id.0, now).await?,
+        None => {}
     }
     Ok(id)
 }
@@ -342,10 +367,18 @@ pub async fn reply(
     let id = MessageId(sql::insert_staff_message(tx, ticket.id.0, "outbound", message, now).await?);
     if let Some(inbound) = message.inbound {
         insert_attachments(tx, id, &inbound.attachments).await?;
+        // What answers this very mail belongs here, whatever else its sender's program leaves out.
+        if !sql::insert_thread_ids(tx, ticket.id.0, &inbound.new_ids).await? {
+            return Err(TicketError::Raced);
+        }
     }
     let data = json!({"message": id});
     sql::insert_event(tx, ticket.id.0, "reply", Some(message.author.0), message.channel, &data, now).await?;
     outbox::reply_to_participants(tx, ticket.id, id, message.author, leaves_at, now).await?;
+    if let Some(inbound) = message.inbound {
+        // Only now: they have this one from its author already.
+        sql::insert_participants(tx, ticket.id.0, "cc", Channel::Email, &inbound.cc, now).await?;
+    }
     threads::relay(tx, ticket.id, id, (leaves_at > now).then_some(leaves_at), now).await?;
     Ok(id)
 }
@@ -432,6 +465,16 @@ pub async fn bounced(
 /// Whether this person takes part in the ticket.
 pub async fn is_participant(tx: &mut Tx, ticket: TicketId, person: PersonId) -> sqlx::Result<bool> {
     sql::is_participant(tx, ticket.0, person.0).await
+}
+
+/// Where a participant is answered on this channel.
+pub async fn address_of(
+    tx: &mut Tx,
+    ticket: TicketId,
+    person: PersonId,
+    channel: Channel,
+) -> sqlx::Result<Option<String>> {
+    sql::address_of(tx, ticket.0, person.0, channel).await
 }
 
 /// Whether a mail with this Message-ID is in the ticket, and not only named there.

@@ -132,6 +132,11 @@ pub async fn files(db: &sqlx::PgPool, message: MessageId) -> sqlx::Result<Vec<Fi
     sql::files(db, message.0).await
 }
 
+/// Whether a delivery is a notice to staff.
+pub async fn is_notice(tx: &mut Tx, delivery: DeliveryId) -> sqlx::Result<bool> {
+    sql::is_notice(tx, delivery.0).await
+}
+
 /// Reads what a notice tells of its ticket.
 pub async fn facts(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<Facts> {
     sql::facts(db, ticket.0).await

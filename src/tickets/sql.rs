@@ -147,6 +147,22 @@ pub(super) async fn insert_inbound(
     .await
 }
 
+/// False: another transaction has one of them meanwhile.
+pub(super) async fn insert_thread_ids(tx: &mut Tx, ticket: i64, ids: &[super::IdHash]) -> sqlx::Result<bool> {
+    if ids.is_empty() {
+        return Ok(true);
+    }
+    let inserted = sqlx::query!(
+        "INSERT INTO thread_ids (id_hash, ticket_id) SELECT h, $2 FROM unnest($1::BYTEA[]) AS h
+         ON CONFLICT (id_hash) DO NOTHING",
+        &sorted(ids),
+        ticket
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(inserted.rows_affected() == ids.len() as u64)
+}
+
 pub(super) async fn insert_staff_message(
     tx: &mut Tx,
     ticket: i64,
@@ -251,6 +267,16 @@ pub(super) async fn lock(tx: &mut Tx, ticket: i64) -> sqlx::Result<Option<Locked
     }))
 }
 
+pub(super) async fn follow_up(tx: &mut Tx, ticket: i64, requester: i64) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        "SELECT max(id) FROM tickets WHERE requester_id = $2 AND follow_up_of = $1",
+        ticket,
+        requester
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
 pub(super) async fn set_status(
     tx: &mut Tx,
     ticket: i64,
@@ -346,6 +372,24 @@ pub(super) async fn is_participant(tx: &mut Tx, ticket: i64, person: i64) -> sql
         person
     )
     .fetch_one(&mut **tx)
+    .await
+}
+
+/// What does not come from Discord is answered by mail, as in [`insert_participants`].
+pub(super) async fn address_of(
+    tx: &mut Tx,
+    ticket: i64,
+    person: i64,
+    channel: Channel,
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!(
+        "SELECT address FROM participants WHERE ticket_id = $1 AND person_id = $2
+           AND channel = CASE $3 WHEN 'discord' THEN 'discord' ELSE 'email' END",
+        ticket,
+        person,
+        channel.as_str()
+    )
+    .fetch_optional(&mut **tx)
     .await
 }
 

@@ -11,7 +11,7 @@ use crate::harness::wait::until;
 pub struct Front {
     pub desk: Desk,
     pub discord: Discord,
-    online: Online,
+    online: Option<Online>,
 }
 
 /// Where a ticket is shown, and what stands for it in custom ids.
@@ -33,7 +33,7 @@ impl Front {
         let desk =
             Desk::with(Plan { more: format!("{}\n{more}", discord.config()), ..Plan::default() }).await;
         let online = desk.connects_to_discord().await;
-        Self { desk, discord, online }
+        Self { desk, discord, online: Some(online) }
     }
 
     /// Does what is to be done until there is an answer.
@@ -93,9 +93,26 @@ impl Front {
         self.told(form.submits(&[("subject", subject), ("text", text)])).await
     }
 
+    /// The bot's process dies.
+    pub async fn goes_offline(&mut self) {
+        if let Some(online) = self.online.take() {
+            online.dies().await;
+        }
+    }
+
+    pub async fn comes_back(&mut self) {
+        self.online = Some(self.desk.connects_to_discord().await);
+    }
+
     pub async fn close(self) {
-        self.online.ends().await;
+        if let Some(online) = self.online {
+            online.ends().await;
+        }
         self.desk.settle().await;
+        // Where nobody was hired there is nobody to give a ticket to, which is alarmed about.
+        let errors = self.desk.expects_errors();
+        let others: Vec<_> = errors.iter().filter(|error| !error.contains("is unassigned")).collect();
+        assert!(others.is_empty(), "errors were logged: {others:#?}");
         self.desk.close().await;
     }
 }

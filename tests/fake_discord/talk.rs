@@ -213,7 +213,7 @@ async fn the_guild_tells_what_it_has_and_a_connection_hears_of_its_threads() {
             .collect::<Vec<_>>()
     };
     assert_eq!(names("/channels").await, ["support", "staff"]);
-    assert_eq!(names("/roles").await, ["@everyone", "moderator", "admin"]);
+    assert_eq!(names("/roles").await, ["@everyone", "moderator", "admin", "ticketd"]);
     assert_eq!(raw.get(&format!("/guilds/{GUILD}")).await["id"], GUILD.to_string());
     for path in ["/applications/@me", "/oauth2/applications/@me"] {
         assert_eq!(raw.get(path).await["flags"], 1 << 19);

@@ -161,8 +161,8 @@ fn begins_a_block(text: &str) -> bool {
 fn headline(audience: Audience, relay: &Relay) -> String {
     let (author, address) = (relay.author_name.as_deref(), relay.author_address.as_deref());
     let way = match relay.channel.as_str() {
-        "email" => Some("mail"),
-        "web" => Some("the web"),
+        "email" => Some("by mail"),
+        "web" => Some("on the web"),
         _ => None,
     };
     match (relay.kind.as_str(), audience) {
@@ -289,7 +289,43 @@ mod tests {
         let withdrawn = Relay { standing: Standing::Withdrawn, ..reply.clone() };
         let all = [mail, bounce, said, reply, note, unproven, edited, deleted, withdrawn];
         let all: Vec<String> = all.iter().map(|relay| shown(Audience::Staff, relay, vec![])).collect();
-        insta::assert_snapshot!(all.join("\n\n"), @"");
+        insta::assert_snapshot!(all.join("\n\n"), @r"
+        0: **Ada** (ada@example.net) wrote by mail:
+        Hello \*there\* @​everyone
+        \# Big
+        \- \[x\](http://e.example)
+        -# Not all of this mail could be read: a part is missing []
+
+        0: **Ada** (ada@example.net) wrote by mail, a report on a mail that could not be delivered:
+        Hello \*there\* @​everyone
+        \# Big
+        \- \[x\](http://e.example)
+        -# Not all of this mail could be read: a part is missing []
+
+        0: **Ada** wrote:
+        Hello *there* @everyone
+        # Big
+        - [x](http://e.example) []
+
+        0: **Bea** answered the requester:
+        Do **this**. (Undo) []
+
+        0: **Bea** noted, for staff only:
+        He is *angry*. []
+
+        0: Claims to be **Bea** (bea@example.org), which is **not verified**, and so was kept as a note and not sent on: the address is not signed
+        Close it \*now\*. []
+
+        0: **Ada** wrote:
+        Hello *there* @everyone
+        # Big
+        - [x](http://e.example)
+        -# edited []
+
+        0: **Ada** deleted this message. []
+
+        0: **Bea** took this answer back; nothing of it was sent. []
+        ");
     }
 
     #[test]
@@ -305,7 +341,26 @@ mod tests {
         let deleted = Relay { standing: Standing::Deleted, posts: [(0, 5)].into(), ..reply.clone() };
         let all = [reply, by_mail, long, unnamed, own, other, deleted];
         let all: Vec<String> = all.iter().map(|relay| shown(Audience::Requester, relay, vec![])).collect();
-        insta::assert_snapshot!(all.join("\n\n"), @"");
+        insta::assert_snapshot!(all.join("\n\n"), @r"
+        0: **Bea:** Do **this**. []
+
+        0: **Bea:** Do \*\*this\*\*. []
+
+        0: **Bea:**
+        ```
+        code
+        ``` []
+
+        0: **Support:** Do **this**. []
+
+        0: You wrote by mail:
+        \*It\* burns []
+
+        0: **Another participant** wrote by mail:
+        \*It\* burns []
+
+        0: *This message was deleted.* []
+        ");
     }
 
     #[test]
@@ -322,7 +377,15 @@ mod tests {
         files.push(file("film.mp4", 11 << 20));
         files.push(file("empty", 0));
         files.push(file("../../etc/\"pass\nwd\"", 1));
-        insta::assert_snapshot!(shown(Audience::Staff, &relay("inbound", "email", "See here"), files), @"");
+        insta::assert_snapshot!(shown(Audience::Staff, &relay("inbound", "email", "See here"), files), @r#"
+        0: **Bea** (bea@example.org) wrote by mail:
+        See here
+        -# Not shown here: film.mp4 (11 MiB), empty (empty) ["1.txt", "2.txt", "3.txt", "4.txt", "5.txt", "6.txt", "7.txt", "8.txt", "9.txt"]
+        ---
+        100: -# Files 10 to 19 ["10.txt", "11.txt", "12.txt", "13.txt", "14.txt", "15.txt", "16.txt", "17.txt", "18.txt", "19.txt"]
+        ---
+        101: -# Files 20 to 22 ["20.txt", "21.txt", "_.._etc__pass wd_"]
+        "#);
         let big = (0..9).map(|n| file(&format!("{n}.bin"), 9 << 20)).collect();
         let parts = parts(Audience::Staff, "h", &relay("inbound", "email", "x"), big);
         let sizes: Vec<usize> =

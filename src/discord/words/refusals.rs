@@ -241,6 +241,11 @@ pub fn discord_is_silent() -> String {
     "Discord does not answer me at the moment. Nothing was done; try again in a minute.".to_owned()
 }
 
+/// Discord takes no file this large.
+pub fn transcript_too_large(ticket: i64) -> String {
+    format!("The conversation of #{ticket} is too large for a file in Discord. Ask staff to send it to you.")
+}
+
 pub fn may_not_write_here() -> String {
     "I may not write in this channel. Give my role View Channel and Send Messages here, then try again."
         .to_owned()

@@ -13,7 +13,7 @@ fn short(name: &str) -> String {
     if name.is_empty() { "?".to_owned() } else { name }
 }
 
-/// In the staff thread, above what an outsider wrote: who, from which address, on which way (`mail`, `the web`; `None`:
+/// In the staff thread, above what an outsider wrote: who, from which address, on which way (`by mail`, `on the web`; `None`:
 /// in Discord), and whether a machine did.
 pub fn wrote(author: Option<&str>, address: Option<&str>, way: Option<&str>, class: &str) -> String {
     let name = short(author.unwrap_or("Somebody"));
@@ -22,7 +22,7 @@ pub fn wrote(author: Option<&str>, address: Option<&str>, way: Option<&str>, cla
         .filter(|address| *address != name && !address.is_empty())
         .map(|address| format!(" ({address})"))
         .unwrap_or_default();
-    let way = way.map(|way| format!(" by {way}")).unwrap_or_default();
+    let way = way.map(|way| format!(" {way}")).unwrap_or_default();
     let machine = match class {
         "human" | "" => String::new(),
         "auto_reply" => ", automatically".to_owned(),
@@ -51,7 +51,7 @@ pub fn staff_says(author: Option<&str>) -> String {
 
 /// In the requester's thread, above what they or another participant wrote elsewhere.
 pub fn you_wrote(is_requester: bool, author: Option<&str>, way: Option<&str>) -> String {
-    let way = way.map(|way| format!(" by {way}")).unwrap_or_default();
+    let way = way.map(|way| format!(" {way}")).unwrap_or_default();
     if is_requester {
         return format!("You wrote{way}:");
     }
@@ -155,22 +155,37 @@ mod tests {
     #[test]
     fn what_stands_above_a_text() {
         let all = [
-            wrote(Some("Ada"), Some("ada_l@example.net"), Some("mail"), "human"),
-            wrote(Some("ada@example.net"), Some("ada@example.net"), Some("mail"), "auto_reply"),
-            wrote(None, None, Some("mail"), "bounce"),
+            wrote(Some("Ada"), Some("ada_l@example.net"), Some("by mail"), "human"),
+            wrote(Some("ada@example.net"), Some("ada@example.net"), Some("by mail"), "auto_reply"),
+            wrote(None, None, Some("by mail"), "bounce"),
             wrote(Some("Mia"), None, None, "human"),
-            wrote(Some("**@everyone**\n# x"), None, Some("the web"), "robot"),
+            wrote(Some("**@everyone**\n# x"), None, Some("on the web"), "robot"),
             unproven_note(Some("Bea"), Some("bea@example.org"), Some("no signed address")),
             staff_says(Some("Bea")),
             staff_says(Some("bea@example.org")),
-            you_wrote(true, Some("Ada"), Some("mail")),
+            you_wrote(true, Some("Ada"), Some("by mail")),
             you_wrote(false, Some("Cem"), None),
-            you_wrote(false, Some("cem@example.net"), Some("mail")),
+            you_wrote(false, Some("cem@example.net"), Some("by mail")),
             deleted(Some("Mia")),
             deleted(None),
             taken_back(Some("Bea")),
         ];
-        insta::assert_snapshot!(all.join("\n"), @"");
+        insta::assert_snapshot!(all.join("\n"), @r"
+        **Ada** (ada\_l@example.net) wrote by mail:
+        **ada@example.net** wrote by mail, automatically:
+        **Somebody** wrote by mail, a report on a mail that could not be delivered:
+        **Mia** wrote:
+        **\*\*@​everyone\*\* \# x** wrote on the web, not a person (robot):
+        Claims to be **Bea** (bea@example.org), which is **not verified**, and so was kept as a note and not sent on: no signed address
+        **Bea:**
+        **Support:**
+        You wrote by mail:
+        **Cem** wrote:
+        **Another participant** wrote by mail:
+        **Mia** deleted this message.
+        *This message was deleted.*
+        **Bea** took this answer back; nothing of it was sent.
+        ");
     }
 
     #[test]
@@ -190,6 +205,15 @@ mod tests {
             requester_away("Missing Access"),
             requester_thread_broken("Missing Access"),
         ];
-        insta::assert_snapshot!(all.join("\n"), @"");
+        insta::assert_snapshot!(all.join("\n"), @r"
+        -# Not all of this mail could be read: the part 2 is \*\*broken\*\*
+        -# Not shown here: a\_b.zip (26 MiB), empty.txt (empty), c.txt (1 byte), d.txt (2 KiB)
+        -# Not shown here: a\_b.zip (26 MiB), a\_b.zip (26 MiB), a\_b.zip (26 MiB), a\_b.zip (26 MiB), a\_b.zip (26 MiB), a\_b.zip (26 MiB), a\_b.zip (26 MiB), a\_b.zip (26 MiB) and 12 more files
+        -# Files 11 to 20
+        -# The text is long: the whole is in the file message-7.txt
+        Missing Access. The bot needs the permissions View Channel, Send Messages, Send Messages in Threads, Create Public Threads, Create Private Threads, Manage Threads, Attach Files, Embed Links and Read Message History there
+        the requester can't be let into the thread: are they still in this server? Missing Access
+        ⚠ The requester's thread is broken, what is said does not reach them there: Missing Access
+        ");
     }
 }

@@ -4,14 +4,16 @@ use chrono::TimeDelta;
 
 use super::order::{Order, Target, Whom};
 use super::{Asked, Found, Halt, Interact, Misread, Said, answer, rights};
-use crate::discord::api::Message;
+use crate::discord::api::{File, Message};
 use crate::discord::card::{self, Candidate};
+use crate::discord::message::LARGEST_FILE;
 use crate::discord::words::{self, Figures, Judgement, LONGEST_LIST, TicketLine};
 use crate::ids::TicketId;
 use crate::people::{self, Person, Role, snippets};
 use crate::tickets::changes::{self, Triage};
 use crate::tickets::read::{self, Stats, Summary};
 use crate::tickets::threads::{self, Audience};
+use crate::tickets::transcript;
 
 /// Tickets that are looked through for a list.
 const LOOKED_THROUGH: i64 = 200;
@@ -30,7 +32,7 @@ impl Interact<'_> {
         let message = match (order, found) {
             (Order::List, _) => answer(self.list(person).await?),
             (Order::Show(_), Some(found)) => answer(self.show(found).await?),
-            (Order::Transcript(_), Some(found)) => return self.transcript(found).await.map(Some),
+            (Order::Transcript(_), Some(found)) => return self.transcript(asked, found).await.map(Some),
             (Order::AskWhom(target), Some(found)) => self.ask_whom(target, found).await?,
             (Order::AskPriority(target), Some(found)) => {
                 let handle = self.handle(target, found.summary.number).await?;
@@ -117,10 +119,7 @@ impl Interact<'_> {
         let of = match whom {
             None => Some(person.clone()),
             Some(Whom::Person(id)) => people::person(self.db, *id).await?,
-            Some(Whom::User(user)) => {
-                let mut tx = self.db.begin().await?;
-                people::find_by_discord(&mut tx, *user).await?
-            }
+            Some(Whom::User(user)) => self.by_user(*user).await?,
         };
         let unknown = || Halt::refused("the person is not on the staff", words::unknown_person("that"));
         let of = of.filter(|of| of.role.is_staff()).ok_or_else(unknown)?;
@@ -141,8 +140,20 @@ impl Interact<'_> {
         Ok(words::figures(&figures(stats, cap)))
     }
 
-    async fn transcript(&self, _found: &Found) -> Result<Said, Halt> {
-        Err(Misread::Command.into())
+    async fn transcript(&self, asked: &Asked<'_>, found: &Found) -> Result<Said, Halt> {
+        let ticket = &found.summary;
+        let page = transcript::document(self.db, ticket, found.as_staff, asked.now).await?;
+        if page.len() > LARGEST_FILE {
+            let told = words::transcript_too_large(ticket.number.0);
+            return Err(Halt::refused("the file is larger than Discord takes", told));
+        }
+        let file = File {
+            name: transcript::file_name(ticket),
+            content_type: Some("text/html".to_owned()),
+            bytes: page.into_bytes(),
+        };
+        let message = answer(words::transcript_attached(ticket.number.0));
+        Ok(Said { files: vec![file], ..Said::shown(Some(ticket.number), message) })
     }
 }
 

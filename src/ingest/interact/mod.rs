@@ -336,7 +336,7 @@ impl Interact<'_> {
         rights::may(&as_seen, order.needs())?;
         let said = match found {
             Some(found) => self.work(&mut tx, asked, &as_seen, order, &found, prepared).await?,
-            None => self.open(&mut tx, asked, &as_seen, order).await?,
+            None => self.open(&mut tx, asked, &as_seen, order, prepared).await?,
         };
         Ok((tx, said))
     }

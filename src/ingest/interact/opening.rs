@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 
 use super::order::{Misread, Order};
-use super::working::in_words;
+use super::working::Prepared;
 use super::{Asked, Halt, Interact, Said, rights};
 use crate::discord::created_at;
 use crate::discord::said;
-use crate::discord::text::one_line;
+use crate::discord::text::{one_line, plain};
 use crate::discord::words;
 use crate::ids::TicketId;
 use crate::people::link::{self, LinkError};
@@ -35,13 +35,15 @@ impl Interact<'_> {
         asked: &Asked<'_>,
         person: &Person,
         order: Order,
+        prepared: Prepared,
     ) -> Result<Said, Halt> {
         match order {
             Order::Open { subject, text, category } => {
-                let ticket = self.open_own(tx, asked, person, subject, &text, category).await?;
+                let text = plain(&text, &prepared.names);
+                let ticket = self.open_own(tx, asked, person, subject, text, category).await?;
                 Ok(Said::ticketed(ticket, words::ticket_opened(ticket.0, None)))
             }
-            Order::TicketOf(message) => open_for(tx, asked, &message).await,
+            Order::TicketOf(message) => open_for(tx, asked, &message, &prepared).await,
             Order::Link { address } => self.ask_for_code(tx, asked, person, &address).await,
             _ => Err(Misread::Command.into()),
         }
@@ -54,7 +56,7 @@ impl Interact<'_> {
         asked: &Asked<'_>,
         person: &Person,
         subject: Option<String>,
-        text: &str,
+        text: String,
         category: Option<String>,
     ) -> Result<TicketId, Halt> {
         let user = asked.request.user.id;
@@ -64,7 +66,6 @@ impl Interact<'_> {
             let (open, last) = actions::opened_by(tx, person.id).await?;
             rights::within_limits(asked.settings, open, last, asked.now)?;
         }
-        let text = in_words(tx, text).await?;
         if text.trim().is_empty() {
             return Err(Misread::Empty.into());
         }
@@ -142,9 +143,14 @@ fn not_linked(error: LinkError, address: &str) -> Halt {
 }
 
 /// "Make a ticket of this": its author asks, staff only carried it here.
-async fn open_for(tx: &mut Tx, asked: &Asked<'_>, message: &said::Message) -> Result<Said, Halt> {
+async fn open_for(
+    tx: &mut Tx,
+    asked: &Asked<'_>,
+    message: &said::Message,
+    prepared: &Prepared,
+) -> Result<Said, Halt> {
     let author = people::by_discord(tx, message.author.id, &message.author.name, asked.now).await?;
-    let text = in_words(tx, &message.text()).await?;
+    let text = plain(&message.text(), &prepared.names);
     let link = format!(
         "https://discord.com/channels/{}/{}/{}",
         asked.settings.guild_id, message.channel, message.id

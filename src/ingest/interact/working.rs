@@ -20,13 +20,18 @@ use crate::tickets::{self, Channel, Locked, StaffMessage};
 /// Mentions that are looked up in one text.
 const MOST_NAMES: usize = 20;
 
-/// What an order needs to know before its transaction begins.
-pub(super) enum Prepared {
-    Nothing,
+/// What an order needs to know before its transaction begins: identities are locked before tickets, and nobody waits for
+/// Discord inside a transaction.
+#[derive(Default)]
+pub(super) struct Prepared {
     /// The text of a snippet.
-    Text(String),
+    snippet: Option<String>,
     /// Broken threads, and whether each is gone.
-    Broken(Vec<(Thread, bool)>),
+    broken: Vec<(Thread, bool)>,
+    /// Who it is to be given to, or who wrote what is sent on.
+    colleague: Option<Person>,
+    /// Those whom the text mentions.
+    pub(super) names: BTreeMap<u64, String>,
 }
 
 impl Interact<'_> {
@@ -37,32 +42,67 @@ impl Interact<'_> {
         order: &Order,
         found: Option<&Found>,
     ) -> Result<Prepared, Halt> {
+        let mut prepared = Prepared::default();
         match (order, found) {
             (Order::UseSnippet(_, name), _) => match snippets::get(self.db, name).await? {
-                Some(snippet) => Ok(Prepared::Text(snippet.body)),
-                None => Err(Halt::refused("there is no such snippet", words::unknown_snippet(name))),
+                Some(snippet) => prepared.snippet = Some(snippet.body),
+                None => {
+                    return Err(Halt::refused("there is no such snippet", words::unknown_snippet(name)));
+                }
             },
-            (Order::Repair(_), Some(found)) => self.broken(found).await.map(Prepared::Broken),
+            (Order::Repair(_), Some(found)) => prepared.broken = self.broken(found).await?,
+            (Order::Assign(_, whom), _) => prepared.colleague = Some(self.colleague(whom).await?),
             (Order::Send(_, message), _) => {
                 let thread = threads::by_channel(self.db, asked.request.channel).await?;
                 let is_staffs = thread.is_some_and(|thread| thread.audience == Audience::Staff);
                 if !is_staffs || message.channel != asked.request.channel {
-                    return Err(Halt::refused(
-                        "it is no message of a staff thread",
-                        words::not_in_a_staff_thread(),
-                    ));
+                    let words = words::not_in_a_staff_thread();
+                    return Err(Halt::refused("it is no message of a staff thread", words));
                 }
-                by_person(message).map(|()| Prepared::Nothing)
+                by_person(message)?;
+                prepared.colleague = self.by_user(message.author.id).await?;
+                prepared.names = self.names_in(&message.content).await?;
             }
             (Order::TicketOf(message), _) => {
                 by_person(message)?;
-                match threads::message_of(self.db, message.id).await? {
-                    Some(_) => Err(Halt::refused("the message is in a ticket", words::already_in_a_ticket())),
-                    None => Ok(Prepared::Nothing),
+                if threads::message_of(self.db, message.id).await?.is_some() {
+                    return Err(Halt::refused("the message is in a ticket", words::already_in_a_ticket()));
                 }
+                prepared.names = self.names_in(&message.text()).await?;
             }
-            _ => Ok(Prepared::Nothing),
+            (Order::Note(_, text) | Order::Reply(_, text) | Order::Open { text, .. }, _) => {
+                prepared.names = self.names_in(text).await?;
+            }
+            _ => {}
         }
+        Ok(prepared)
+    }
+
+    /// An active member of staff.
+    async fn colleague(&self, whom: &Whom) -> Result<Person, Halt> {
+        let (person, typed) = match whom {
+            Whom::Person(id) => (people::person(self.db, *id).await?, id.to_string()),
+            Whom::User(user) => (self.by_user(*user).await?, format!("<@{user}>")),
+        };
+        let person = person.filter(|person| person.active && person.role.is_staff());
+        person.ok_or_else(|| Halt::refused("the person is not active staff", words::unknown_person(&typed)))
+    }
+
+    pub(super) async fn by_user(&self, user: u64) -> sqlx::Result<Option<Person>> {
+        match people::granted_by_discord(self.db, user).await? {
+            Some(known) => people::person(self.db, known.id).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn names_in(&self, text: &str) -> sqlx::Result<BTreeMap<u64, String>> {
+        let mut names = BTreeMap::new();
+        for user in mentioned(text) {
+            if let Some(person) = self.by_user(user).await? {
+                names.insert(user, person.name);
+            }
+        }
+        Ok(names)
     }
 
     /// The broken threads of a ticket. Whether one is gone, and so another is to be made, is for Discord to say.
@@ -100,24 +140,34 @@ impl Interact<'_> {
         prepared: Prepared,
     ) -> Result<Said, Halt> {
         let ticket = tickets::lock(tx, found.summary.number).await?;
-        match (order, prepared) {
-            (Order::Note(_, text), _) => note(tx, asked, person, &ticket, &text).await,
-            (Order::Reply(_, text), _) | (Order::UseSnippet(..), Prepared::Text(text)) => {
+        match order {
+            Order::Note(_, text) => note(tx, asked, person, &ticket, &plain(&text, &prepared.names)).await,
+            Order::Reply(_, text) => {
+                let text = plain(&text, &prepared.names);
                 self.reply(tx, asked, person.id, &ticket, &text).await
             }
-            (Order::Send(_, message), _) => self.send_on(tx, asked, person, &ticket, &message).await,
-            (Order::Reopen(_), _) => {
+            Order::UseSnippet(..) => {
+                let text = prepared.snippet.unwrap_or_default();
+                self.reply(tx, asked, person.id, &ticket, &text).await
+            }
+            Order::Send(_, message) => self.send_on(tx, asked, person, &ticket, &message, prepared).await,
+            Order::Reopen(_) => {
                 self.may_reopen(&ticket, found, asked)?;
                 actions::reopen(tx, &ticket, asked.act(person)).await?;
                 Ok(Said::appended(ticket.id, words::reopened(ticket.id.0)))
             }
-            (Order::Repair(_), Prepared::Broken(broken)) => {
-                for (thread, is_gone) in broken {
+            Order::Repair(_) => {
+                for (thread, is_gone) in prepared.broken {
                     threads::repair(tx, &thread, is_gone, person.id, asked.now).await?;
                 }
                 Ok(Said::appended(ticket.id, words::thread_repaired(ticket.id.0)))
             }
-            (order, _) => {
+            Order::Assign(..) => {
+                let Some(to) = prepared.colleague else { return Err(Misread::Command.into()) };
+                actions::assign(tx, &ticket, to.id, asked.act(person)).await?;
+                Ok(Said::appended(ticket.id, words::assigned(ticket.id.0, &to.name)))
+            }
+            order => {
                 let text = change(tx, &ticket, person, order, asked.act(person)).await?;
                 Ok(Said::appended(ticket.id, text))
             }
@@ -133,10 +183,9 @@ impl Interact<'_> {
         ticket: &Locked,
         text: &str,
     ) -> Result<Said, Halt> {
-        let text = in_words(tx, text).await?;
         let seconds = self.config.mail.undo_seconds;
         let leaves_at = asked.now + TimeDelta::seconds(seconds);
-        let message = StaffMessage { author, channel: Channel::Discord, text: &text, inbound: None };
+        let message = StaffMessage { author, channel: Channel::Discord, text, inbound: None };
         let message: MessageId = tickets::reply(tx, ticket, &message, leaves_at, asked.now).await?;
         let can_undo = leaves_at > asked.now;
         let told =
@@ -152,13 +201,14 @@ impl Interact<'_> {
         person: &Person,
         ticket: &Locked,
         message: &said::Message,
+        prepared: Prepared,
     ) -> Result<Said, Halt> {
         if message.content.trim().is_empty() {
             return Err(Halt::refused("the text is empty", words::nothing_written()));
         }
-        let author = people::find_by_discord(tx, message.author.id).await?;
-        let author = author.filter(|a| a.active && a.role.is_staff()).map_or(person.id, |a| a.id);
-        let mut said = self.reply(tx, asked, author, ticket, &message.content).await?;
+        let author = prepared.colleague.filter(|a| a.active && a.role.is_staff()).map_or(person.id, |a| a.id);
+        let text = plain(&message.content, &prepared.names);
+        let mut said = self.reply(tx, asked, author, ticket, &text).await?;
         if !message.attachments.is_empty() {
             said.message.content.push(' ');
             said.message.content.push_str(&words::files_stay_inside(message.attachments.len()));
@@ -196,11 +246,6 @@ async fn change(
         Order::Release(_) => {
             release(tx, ticket, person, act).await?;
             words::released(number)
-        }
-        Order::Assign(_, whom) => {
-            let to = colleague(tx, &whom).await?;
-            actions::assign(tx, ticket, to.id, act).await?;
-            words::assigned(number, &to.name)
         }
         Order::SetPriority(_, priority) => {
             actions::set_priority(tx, ticket, priority, act).await?;
@@ -279,23 +324,9 @@ async fn note(
     ticket: &Locked,
     text: &str,
 ) -> Result<Said, Halt> {
-    let text = in_words(tx, text).await?;
-    let message = StaffMessage { author: person.id, channel: Channel::Discord, text: &text, inbound: None };
+    let message = StaffMessage { author: person.id, channel: Channel::Discord, text, inbound: None };
     tickets::note(tx, ticket, &message, asked.now).await?;
     Ok(Said::appended(ticket.id, words::note_kept(ticket.id.0)))
-}
-
-async fn colleague(tx: &mut Tx, whom: &Whom) -> Result<Person, Halt> {
-    let person = match whom {
-        Whom::Person(id) => people::person_in(tx, *id).await?,
-        Whom::User(user) => people::find_by_discord(tx, *user).await?,
-    };
-    let typed = match whom {
-        Whom::Person(id) => id.to_string(),
-        Whom::User(user) => format!("<@{user}>"),
-    };
-    let person = person.filter(|person| person.active && person.role.is_staff());
-    person.ok_or_else(|| Halt::refused("the person is not active staff", words::unknown_person(&typed)))
 }
 
 fn by_person(message: &said::Message) -> Result<(), Halt> {
@@ -303,17 +334,6 @@ fn by_person(message: &said::Message) -> Result<(), Halt> {
         return Ok(());
     }
     Err(Halt::refused("a machine wrote the message", words::message_of_a_machine()))
-}
-
-/// What was written in Discord, with names in place of mentions.
-pub(super) async fn in_words(tx: &mut Tx, text: &str) -> sqlx::Result<String> {
-    let mut names = BTreeMap::new();
-    for user in mentioned(text) {
-        if let Some(person) = people::find_by_discord(tx, user).await? {
-            names.insert(user, person.name);
-        }
-    }
-    Ok(plain(text, &names))
 }
 
 /// The users that a text mentions, each once.

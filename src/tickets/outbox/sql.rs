@@ -129,6 +129,15 @@ pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delive
     }))
 }
 
+pub(super) async fn is_notice(tx: &mut Tx, delivery: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM deliveries WHERE id = $1 AND kind = 'notice') AS "found!""#,
+        delivery
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
 pub(super) async fn files(db: &PgPool, message: i64) -> sqlx::Result<Vec<File>> {
     sqlx::query_as!(
         File,

@@ -4,8 +4,8 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
 use super::world::{
-    ADMIN, BOT, Channel, File, GUILD, HAS_THREAD, Human, Id, Interaction, MODERATOR, Message, OTHER_GUILD,
-    ThreadState, World,
+    ADMIN, BOT, BOT_ROLE, Channel, File, GUILD, HAS_THREAD, Human, Id, Interaction, MODERATOR, Message,
+    OTHER_GUILD, ThreadState, World,
 };
 
 /// What everyone may do in the guild: view, send, also in threads, read history, use commands.
@@ -55,8 +55,12 @@ fn permissions(human: &Human) -> String {
 
 pub fn roles(world: &World) -> Vec<Value> {
     let role = |(position, role): (usize, &super::world::Role)| {
-        let rights = if [MODERATOR, ADMIN].contains(&role.id) { STAFF } else { EVERYONE };
-        json!({"id": role.id.to_string(), "name": role.name, "color": 0, "hoist": false, "managed": false,
+        let rights = match role.id {
+            MODERATOR | ADMIN => STAFF,
+            BOT_ROLE => ticketd::discord::check::permissions(),
+            _ => EVERYONE,
+        };
+        json!({"id": role.id.to_string(), "name": role.name, "color": 0, "hoist": false, "managed": role.id == BOT_ROLE,
             "colors": {"primary_color": 0, "secondary_color": null, "tertiary_color": null}, "mentionable": true,
             "permissions": rights.to_string(), "position": position, "icon": null, "unicode_emoji": null,
             "flags": 0})

@@ -25,6 +25,8 @@ pub const OTHER_GUILD: Id = 1_100_000_000_000_000_900;
 pub const OTHER_CHANNEL: Id = 1_100_000_000_000_000_901;
 pub const MODERATOR: Id = 1_100_000_000_000_000_301;
 pub const ADMIN: Id = 1_100_000_000_000_000_302;
+/// The bot's own role, which Discord makes when it is invited.
+pub const BOT_ROLE: Id = 1_100_000_000_000_000_303;
 
 /// Channel types: <https://discord.com/developers/docs/resources/channel#channel-object-channel-types>.
 pub const TEXT: u64 = 0;
@@ -225,10 +227,15 @@ impl World {
             cdn: String::new(),
             gateway_url: String::new(),
         };
-        for (id, name) in [(GUILD, "@everyone"), (MODERATOR, "moderator"), (ADMIN, "admin")] {
+        for (id, name) in
+            [(GUILD, "@everyone"), (MODERATOR, "moderator"), (ADMIN, "admin"), (BOT_ROLE, "ticketd")]
+        {
             world.roles.push(Role { id, name: name.to_owned() });
         }
         world.add_human(Some(BOT), "ticketd", Duration::from_hours(24 * 100), GUILD, true);
+        if let Some(bot) = world.people.get_mut(&BOT) {
+            bot.roles.push(BOT_ROLE);
+        }
         world.add_channel(SUPPORT, "support", TEXT, GUILD, &[]);
         let kind = if staff_forum { FORUM } else { TEXT };
         world.add_channel(STAFF, "staff", kind, GUILD, &[MODERATOR, ADMIN]);
