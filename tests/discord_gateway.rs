@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use sqlx::postgres::PgPoolOptions;
 use ticketd::people::Role;
 use ticketd::sources::discord::Pace;
 use ticketd::tickets::threads::{Audience, Thread};
@@ -14,6 +15,7 @@ use crate::harness::desk::{Desk, Plan};
 use crate::harness::discord::{Discord, OTHER_CHANNEL, Person, STAFF, SUPPORT, Trouble};
 use crate::harness::mail::mail;
 use crate::harness::online::{Online, connect};
+use crate::harness::postgres;
 use crate::harness::wait::until;
 
 /// Failures are tried again soon, so that tests need not wait.
@@ -356,7 +358,7 @@ async fn a_lost_lock_ends_the_connection_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn the_database_may_be_away_for_a_while() {
+async fn what_cannot_be_stored_now_is_stored_later_in_order() {
     let scene = Scene::set().await;
     let mut online = scene.desk.begins_to_connect(HASTY);
     online.is_ready().await;
@@ -370,6 +372,33 @@ async fn the_database_may_be_away_for_a_while() {
     scene.bea.uses("/ticket new").await.modal().await;
     stuck.rollback().await.unwrap();
     scene.hears(&expected).await;
+    scene.ends(online).await;
+}
+
+#[tokio::test]
+async fn a_halt_of_postgresql_loses_nothing_that_was_said_or_taken_back() {
+    let mut server = postgres::private().await;
+    let pool = PgPoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(3));
+    let db = pool.connect_with(server.options("postgres")).await.unwrap();
+    let scene = Scene::with_plan(Plan { db: Some(db), ..Plan::default() }).await;
+    // The loss is noticed late enough that what is said at once is heard.
+    let mut online = scene.desk.begins_to_connect(Pace { lock: Duration::from_secs(2), ..HASTY });
+    online.is_ready().await;
+    let first = scene.says("before").await;
+    scene.hears(std::slice::from_ref(&first)).await;
+    server.halt().unwrap();
+    scene.bea.deletes(first.trim_start_matches('m').parse().unwrap()).await;
+    let second = scene.says("meanwhile").await;
+    until("the connection is given up", async || scene.discord.connections() == 0).await;
+    let third = scene.says("while nobody listens").await;
+    server.resume().unwrap();
+    online.catches_up(2).await;
+    until("all is in the ledger", async || scene.heard().await.len() == 4).await;
+    let mut heard = scene.heard().await;
+    heard.sort();
+    let mut expected = [first.replacen('m', "d", 1), first, second, third];
+    expected.sort();
+    assert_eq!(heard, expected);
     scene.ends(online).await;
 }
 
