@@ -395,7 +395,10 @@ async fn a_forged_sender_who_knows_the_number_turns_no_answer_aside() {
     desk.handles(&moved.answering(&answer)).await;
     assert_eq!(desk.participants(1001).await, [part("requester", "office@example.net")]);
     let seen = desk.events(1001).await.into_iter().find(|event| event.kind == "address").expect("an event");
-    assert_eq!((&seen.data["from"], &seen.data["to"]), (&"ada@example.net".into(), &"office@example.net".into()));
+    assert_eq!(
+        (&seen.data["from"], &seen.data["to"]),
+        (&"ada@example.net".into(), &"office@example.net".into())
+    );
     desk.close().await;
 }
 

@@ -247,11 +247,7 @@ pub fn takes_replies(ticket: &Locked, reopen_days: i64, now: DateTime<Utc>) -> b
 }
 
 /// The newest ticket of this requester that follows this one up.
-pub async fn follow_up(
-    tx: &mut Tx,
-    ticket: TicketId,
-    requester: PersonId,
-) -> sqlx::Result<Option<TicketId>> {
+pub async fn follow_up(tx: &mut Tx, ticket: TicketId, requester: PersonId) -> sqlx::Result<Option<TicketId>> {
     Ok(sql::follow_up(tx, ticket.0, requester.0).await?.map(TicketId))
 }
 
@@ -313,7 +309,8 @@ async fn join(tx: &mut Tx, ticket: TicketId, message: &Inbound, now: DateTime<Ut
     sql::insert_participants(tx, ticket.0, "joined", message.channel, list, now).await?;
     if let Some(before) = before.filter(|before| *before != author.address) {
         let data = json!({"person": author.person, "from": before, "to": author.address});
-        sql::insert_event(tx, ticket.0, "address", Some(author.person.0), message.channel, &data, now).await?;
+        sql::insert_event(tx, ticket.0, "address", Some(author.person.0), message.channel, &data, now)
+            .await?;
     }
     Ok(())
 }
