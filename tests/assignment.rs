@@ -529,3 +529,22 @@ async fn a_ticket_that_still_nobody_can_get_is_alarmed_once() {
     assert_eq!(desk.count("SELECT version FROM tickets").await, version, "nothing has changed");
     desk.close().await;
 }
+
+#[tokio::test]
+async fn what_somebody_had_who_is_no_longer_staff_goes_to_who_fits() {
+    let desk = desk().await;
+    desk.hires("Bea", Role::Moderator, &[("billing", 5)]).await;
+    desk.hires("Cem", Role::Moderator, &[("billing", 1)]).await;
+    desk.handles(&bill(1)).await;
+    desk.handles(&bill(2)).await;
+    let bea = desk.logs_in("Bea").await;
+    let (status, _) = bea.post("/api/tickets/1001/messages", &json!({"body": "Which invoice?"})).await;
+    assert_eq!(status, 201);
+    desk.later(TimeDelta::seconds(10)).await;
+    let names = |name: &str| vec![Some(name.to_owned()); 2];
+    assert_eq!(assignees(&desk).await, names("Bea"));
+    desk.hires("Bea", Role::User, &[]).await;
+    assert_eq!(assignees(&desk).await, names("Cem"));
+    assert_eq!(desk.mails_to("cem@example.org").len(), 2);
+    desk.close().await;
+}

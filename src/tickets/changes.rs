@@ -188,7 +188,8 @@ pub async fn record_assignment(
     Ok(())
 }
 
-/// Tickets that fell back or stayed unassigned and that nobody touched since, oldest first.
+/// Tickets that fell back and that nobody touched since, that stayed unassigned, or that somebody has who is no longer
+/// staff; oldest first.
 pub async fn waiting_for_someone(tx: &mut Tx) -> sqlx::Result<Vec<TicketId>> {
     Ok(sql::waiting_for_someone(tx).await?.into_iter().map(TicketId).collect())
 }

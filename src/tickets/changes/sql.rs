@@ -201,10 +201,14 @@ pub(super) async fn apply_assignment(
 
 pub(super) async fn waiting_for_someone(tx: &mut Tx) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar!(
-        "SELECT id FROM tickets t
+        r#"SELECT id AS "id!" FROM tickets t
          WHERE assignment_outcome IN ('fallback', 'unassigned') AND status IN ('new', 'open') AND NOT assignee_set
-           AND NOT EXISTS (SELECT FROM messages m WHERE m.ticket_id = t.id AND m.kind <> 'inbound' AND NOT m.unverified)
-         ORDER BY id LIMIT 500"
+           AND (assignment_outcome = 'unassigned' OR NOT EXISTS (
+                  SELECT FROM messages m WHERE m.ticket_id = t.id AND m.kind <> 'inbound' AND NOT m.unverified))
+         UNION
+         SELECT t.id FROM tickets t JOIN persons p ON p.id = t.assignee_id
+         WHERE t.status IN ('new', 'open', 'pending') AND NOT (p.active AND p.role <> 'user')
+         ORDER BY 1 LIMIT 500"#
     )
     .fetch_all(&mut **tx)
     .await
