@@ -548,3 +548,22 @@ async fn what_somebody_had_who_is_no_longer_staff_goes_to_who_fits() {
     assert_eq!(desk.mails_to("cem@example.org").len(), 2);
     desk.close().await;
 }
+
+#[tokio::test]
+async fn however_many_wait_all_are_looked_at_again() {
+    let desk = desk().await;
+    desk.hires("Dora", Role::Admin, &[]).await;
+    desk.handles(&bill(1)).await;
+    let many = "INSERT INTO tickets (subject, channel, requester_id, assignee_id, assignment_outcome, status, created_at, updated_at)
+                SELECT subject, channel, requester_id, assignee_id, assignment_outcome, status, created_at, updated_at
+                FROM tickets, generate_series(1, 700)";
+    sqlx::raw_sql(many).execute(&desk.db).await.expect("many tickets");
+    let mut tx = desk.db.begin().await.expect("a transaction");
+    queue::enqueue(&mut tx, &queue::REASSIGN, 0, desk.clock.now()).await.expect("a job");
+    tx.commit().await.expect("a commit");
+    let look = queue::claim(&desk.db, desk.clock.now(), 1).await.expect("the queue").pop().expect("the look");
+    assert!(desk.app.stages.run(&look).await);
+    assert_eq!(desk.count("SELECT count(*) FROM jobs WHERE kind = 'assign'").await, 701);
+    sqlx::raw_sql("DELETE FROM jobs").execute(&desk.db).await.expect("no more work");
+    desk.close().await;
+}

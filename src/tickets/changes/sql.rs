@@ -208,7 +208,7 @@ pub(super) async fn waiting_for_someone(tx: &mut Tx) -> sqlx::Result<Vec<i64>> {
          UNION
          SELECT t.id FROM tickets t JOIN persons p ON p.id = t.assignee_id
          WHERE t.status IN ('new', 'open', 'pending') AND NOT (p.active AND p.role <> 'user')
-         ORDER BY 1 LIMIT 500"#
+         ORDER BY 1"#
     )
     .fetch_all(&mut **tx)
     .await
