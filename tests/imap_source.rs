@@ -218,6 +218,19 @@ async fn another_account_under_the_same_name_is_read_from_its_beginning() {
 // ---- after reading
 
 #[tokio::test]
+async fn a_mail_of_which_only_the_start_was_read_is_not_deleted() {
+    let dovecot = Dovecot::shared();
+    let mut reader = reader_of(dovecot, "rest").await;
+    reader.max_message_bytes = 100;
+    reader.after = After::Delete;
+    let large = mail(2) + &"x".repeat(1000);
+    deliver(dovecot, "rest", &[mail(1), large.clone()]);
+    assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 2);
+    assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 0);
+    assert_eq!(dovecot.messages("rest", "INBOX").await, [large.into_bytes()]);
+}
+
+#[tokio::test]
 async fn nothing_changes_on_the_server_before_the_mail_is_stored() {
     let dovecot = Dovecot::shared();
     let mut reader = reader_of(dovecot, "before").await;

@@ -232,10 +232,12 @@ async fn enqueue_ingest(tx: &mut Tx, ids: &[i64], now: DateTime<Utc>) -> sqlx::R
     queue::enqueue_all(tx, &jobs, now).await
 }
 
-/// UIDs that are safely in the ledger and whose after-action has not been done on the server yet.
-pub async fn unacted(db: &PgPool, source: Source<'_>) -> anyhow::Result<Vec<u32>> {
-    let uids = sql::unacted(db, source).await?;
-    Ok(uids.into_iter().filter_map(|uid| u32::try_from(uid).ok()).collect())
+/// UIDs that are safely in the ledger and whose after-action has not been done on the server yet, and how many bytes
+/// of each are.
+pub async fn unacted(db: &PgPool, source: Source<'_>) -> anyhow::Result<Vec<(u32, usize)>> {
+    let mails = sql::unacted(db, source).await?;
+    let mails = mails.into_iter();
+    Ok(mails.filter_map(|m| Some((u32::try_from(m.uid).ok()?, usize::try_from(m.size).ok()?))).collect())
 }
 
 /// Notes that the after-action was done.

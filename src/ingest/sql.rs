@@ -191,10 +191,18 @@ pub(super) async fn unread(
     .await
 }
 
-pub(super) async fn unacted(db: &PgPool, source: Source<'_>) -> sqlx::Result<Vec<i64>> {
-    sqlx::query_scalar!(
-        r#"SELECT uid AS "uid!" FROM inbound
-           WHERE mailbox = $1 AND account = $2 AND uidvalidity = $3 AND uid IS NOT NULL AND NOT acted ORDER BY uid"#,
+pub(super) struct Unacted {
+    pub(super) uid: i64,
+    pub(super) size: i32,
+}
+
+pub(super) async fn unacted(db: &PgPool, source: Source<'_>) -> sqlx::Result<Vec<Unacted>> {
+    sqlx::query_as!(
+        Unacted,
+        r#"SELECT i.uid AS "uid!", COALESCE(octet_length(r.content), 0) AS "size!"
+           FROM inbound i LEFT JOIN raw_mails r ON r.sha256 = i.raw_sha256
+           WHERE i.mailbox = $1 AND i.account = $2 AND i.uidvalidity = $3 AND i.uid IS NOT NULL AND NOT i.acted
+           ORDER BY i.uid"#,
         source.mailbox,
         source.account,
         i64::from(source.uidvalidity)

@@ -357,7 +357,17 @@ async fn act_on_committed(
     uidvalidity: u32,
 ) -> Result<Option<String>, ImapError> {
     let source = source(reader, uidvalidity);
-    let uids = ingest::unacted(&reader.db, source).await?;
+    let mails = ingest::unacted(&reader.db, source).await?;
+    // Of these we may have the start only: the rest is nowhere but on the server.
+    let is_cut = |size: usize| reader.after == After::Delete && size >= reader.max_message_bytes;
+    let (cut, whole): (Vec<_>, Vec<_>) = mails.into_iter().partition(|(_, size)| is_cut(*size));
+    let uids_of = |mails: Vec<(u32, usize)>| mails.into_iter().map(|(uid, _)| uid).collect::<Vec<u32>>();
+    let (cut, uids) = (uids_of(cut), uids_of(whole));
+    if !cut.is_empty() {
+        let count = cut.len();
+        tracing::warn!(count, "{count} mails too large to be read whole are left on the server");
+        ingest::acted(&reader.db, source, &cut).await?;
+    }
     for uids in uids.chunks(after::MOST_MAILS) {
         match after::act(connection, &reader.after, &reader.settings.folder, uids).await {
             Ok(()) => {
