@@ -134,8 +134,12 @@ impl Deliver {
     }
 
     async fn suppress(&self, job: &Claimed, delivery: &Delivery, reason: &str) -> Result<Done, JobError> {
+        let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        outbox::mark_unsent(&mut tx, delivery, "suppressed", reason, self.clock.now()).await?;
+        outbox::mark_unsent(&mut tx, delivery, "suppressed", reason, now).await?;
+        if let (Purpose::Reply, Some(message)) = (delivery.purpose, &delivery.message) {
+            outbox::notify_undelivered(&mut tx, delivery.ticket, message.id, now).await?;
+        }
         let done = job.done(tx).await?;
         metrics::counter!("ticketd_deliveries_total", "outcome" => "suppressed").increment(1);
         tracing::warn!(
@@ -153,8 +157,12 @@ impl Deliver {
         job.done(tx).await
     }
 
-    /// The loop breaker: automatic mail to one address, and about one ticket, is bounded by the hour.
+    /// What came back once would come back again. And the loop breaker: automatic mail to one address is bounded by
+    /// the hour.
     async fn must_not_leave(&self, delivery: &Delivery) -> Result<Option<&'static str>, JobError> {
+        if outbox::has_bounced(&self.db, &delivery.address).await? {
+            return Ok(Some(words::BOUNCED));
+        }
         let limit = self.config.mail.loop_per_address_hour;
         if delivery.purpose != Purpose::Acknowledgement || limit == 0 {
             return Ok(None);

@@ -59,6 +59,8 @@ pub struct Carried {
     pub author_name: Option<String>,
     pub author_address: Option<String>,
     pub unverified: bool,
+    /// Whom it did not reach, and why.
+    pub undelivered: Option<String>,
     /// Why a mail that claims to be staff's was kept as a note.
     pub why_unverified: Option<String>,
     /// What of the mail could not be read or was left out.
@@ -104,6 +106,19 @@ pub(super) async fn notify_staff(
     Ok(())
 }
 
+/// Tells who has the ticket that an answer did not arrive.
+pub async fn notify_undelivered(
+    tx: &mut Tx,
+    ticket: TicketId,
+    message: MessageId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    match sql::active_assignee(tx, ticket.0).await? {
+        Some(assignee) => notify_staff(tx, ticket, PersonId(assignee), Some(message), now).await,
+        None => Ok(()),
+    }
+}
+
 /// Enters one delivery of a reply for every participant but its author.
 pub(super) async fn reply_to_participants(
     tx: &mut Tx,
@@ -144,6 +159,12 @@ pub async fn acknowledgements_since(
     since: DateTime<Utc>,
 ) -> sqlx::Result<i64> {
     sql::acknowledgements_since(db, address, since).await
+}
+
+/// Whether a mail to this address came back for good, and neither has anybody written from it since nor has anything
+/// been sent there after all.
+pub async fn has_bounced(db: &sqlx::PgPool, address: &str) -> sqlx::Result<bool> {
+    sql::has_bounced(db, address).await
 }
 
 /// A mail as it will be sent, every time the same.

@@ -69,7 +69,9 @@ pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delive
                    ORDER BY i.id LIMIT 1) AS a_address,
                   (SELECT e.data->>'why' FROM ticket_events e
                    WHERE e.ticket_id = d.ticket_id AND e.kind = 'unverified_note'
-                     AND (e.data->>'message')::BIGINT = a.id) AS a_why
+                     AND (e.data->>'message')::BIGINT = a.id) AS a_why,
+                  (SELECT string_agg(b.address || ': ' || COALESCE(b.reason, b.state), '; ' ORDER BY b.id) FROM deliveries b
+                   WHERE b.message_id = a.id AND b.kind = 'reply' AND b.state IN ('bounced', 'suppressed')) AS a_undelivered
            FROM deliveries d
            JOIN tickets t ON t.id = d.ticket_id
            JOIN persons p ON p.id = d.recipient_id
@@ -110,6 +112,7 @@ pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delive
             author_name: r.m_author,
             author_address: None,
             unverified: false,
+            undelivered: None,
             why_unverified: None,
             problems: None,
             attachments: Vec::new(),
@@ -122,6 +125,7 @@ pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delive
             author_name: r.a_author,
             author_address: r.a_address,
             unverified: r.a_unverified.unwrap_or(false),
+            undelivered: r.a_undelivered,
             why_unverified: r.a_why,
             problems: r.a_problems,
             attachments: Vec::new(),
@@ -195,6 +199,35 @@ pub(super) async fn acknowledgements_since(
         since
     )
     .fetch_one(db)
+    .await
+}
+
+pub(super) async fn has_bounced(db: &PgPool, address: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+             SELECT FROM deliveries d JOIN ticket_events e ON e.ticket_id = d.ticket_id AND e.kind = 'bounced'
+               AND (e.data->>'delivery')::BIGINT = d.id
+             WHERE d.state = 'bounced' AND d.address = $1
+               AND NOT EXISTS (SELECT FROM deliveries s
+                               WHERE s.address = $1 AND s.state = 'sent' AND s.sent_at > e.at)
+               AND NOT EXISTS (SELECT FROM messages m
+                               WHERE m.created_at > e.at AND m.kind <> 'outbound'
+                                 AND (m.reply_to = $1 OR m.author_id IN (
+                                        SELECT person_id FROM identities WHERE channel = 'email' AND address = $1)))
+           ) AS "found!""#,
+        address
+    )
+    .fetch_one(db)
+    .await
+}
+
+pub(super) async fn active_assignee(tx: &mut Tx, ticket: i64) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        "SELECT p.id FROM tickets t JOIN persons p ON p.id = t.assignee_id
+         WHERE t.id = $1 AND p.active AND p.role <> 'user'",
+        ticket
+    )
+    .fetch_optional(&mut **tx)
     .await
 }
 
