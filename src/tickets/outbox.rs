@@ -147,6 +147,11 @@ pub async fn is_notice(tx: &mut Tx, delivery: DeliveryId) -> sqlx::Result<bool> 
     sql::is_notice(tx, delivery.0).await
 }
 
+/// The newest notices about a ticket that a member of staff was sent, as they were sent.
+pub async fn notices_to(tx: &mut Tx, ticket: TicketId, staff: PersonId) -> sqlx::Result<Vec<Vec<u8>>> {
+    sql::notices_to(tx, ticket.0, staff.0).await
+}
+
 /// Reads what a notice tells of its ticket.
 pub async fn facts(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<Facts> {
     sql::facts(db, ticket.0).await

@@ -142,6 +142,18 @@ pub(super) async fn is_notice(tx: &mut Tx, delivery: i64) -> sqlx::Result<bool> 
     .await
 }
 
+pub(super) async fn notices_to(tx: &mut Tx, ticket: i64, staff: i64) -> sqlx::Result<Vec<Vec<u8>>> {
+    sqlx::query_scalar!(
+        r#"SELECT content AS "content!" FROM deliveries
+           WHERE ticket_id = $1 AND recipient_id = $2 AND kind = 'notice' AND content IS NOT NULL
+           ORDER BY id DESC LIMIT 20"#,
+        ticket,
+        staff
+    )
+    .fetch_all(&mut **tx)
+    .await
+}
+
 pub(super) async fn files(db: &PgPool, message: i64) -> sqlx::Result<Vec<File>> {
     sqlx::query_as!(
         File,
