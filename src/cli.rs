@@ -20,6 +20,7 @@ use crate::mail::{parse, reading};
 use crate::tickets::outbox;
 use crate::{database, ingest, people, queue, triage};
 
+mod deliveries;
 mod doctor;
 
 /// Support tickets from mail, triaged, assigned and answered in-thread.
@@ -103,6 +104,10 @@ enum Command {
     /// See and repair durable jobs
     #[command(subcommand, after_help = "Example: ticketd jobs list --config ticketd.toml --failed")]
     Jobs(JobsCommand),
+    /// Mails that were not sent
+    #[command(subcommand, arg_required_else_help = true)]
+    #[command(after_help = "Example: ticketd deliveries list --config ticketd.toml")]
+    Deliveries(deliveries::DeliveriesCommand),
     /// See the fate of every mail
     #[command(subcommand, after_help = "Example: ticketd ledger list --config ticketd.toml")]
     Ledger(LedgerCommand),
@@ -284,6 +289,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Skills(command) => skills(command).await?,
         Command::Staff(StaffCommand::Import(file)) => import_staff(&file.config).await?,
         Command::Jobs(command) => jobs(command).await?,
+        Command::Deliveries(command) => deliveries::run(command).await?,
         Command::Ledger(LedgerCommand::List { file, fate, limit }) => {
             ledger(&file.config, fate.as_deref(), limit).await?;
         }

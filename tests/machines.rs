@@ -6,6 +6,7 @@ use ticketd::people::Role;
 use crate::harness::desk::{Desk, Plan, SUPPORT};
 use crate::harness::dovecot::Dovecot;
 use crate::harness::mail::{Mail, header, mail, text};
+use crate::harness::program::{self, Place};
 
 const ADA: &str = "Ada <ada@example.net>";
 const ROBOT: &str = "robot@example.net";
@@ -364,5 +365,34 @@ async fn an_address_that_bounced_is_left_alone_until_it_writes_again_and_staff_i
     desk.handles(&mail(ADA, "[#1001] Printer", "I have my address back.")).await;
     desk.answers(&api, 1001, "Good.", false).await;
     assert!(text(&desk.last_mail_to("ada@example.net")).starts_with("Good."));
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn a_person_can_have_a_mail_sent_after_all() {
+    let desk = desk().await;
+    desk.handles(&mail(ADA, "Printer", "It is on fire.")).await;
+    let api = desk.logs_in("Bea").await;
+    desk.answers(&api, 1001, "Take the stairs.", false).await;
+    desk.handles(&report(&desk.last_mail_to("ada@example.net"), "failed", "5.2.1")).await;
+    desk.answers(&api, 1001, "Are you there?", false).await;
+    let place = Place::new();
+    let config = place.config(&format!("[database]\nurl = \"{}\"\n", program::url_of(&desk.db)));
+    let listed = program::run(&["deliveries", "list", "--config", &config], "").await;
+    let lines: Vec<serde_json::Value> =
+        listed.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let states: Vec<_> = lines.iter().filter_map(|line| line["state"].as_str()).collect();
+    assert_eq!(states, ["bounced", "suppressed"], "{listed:?}");
+    for line in &lines {
+        let id = line["id"].to_string();
+        let retried = program::run(&["deliveries", "retry", "--config", &config, &id], "").await;
+        assert_eq!(retried.out, format!("delivery {id} will be tried again\n"), "{retried:?}");
+        desk.settle().await;
+    }
+    assert!(text(&desk.last_mail_to("ada@example.net")).starts_with("Are you there?"));
+    assert_eq!(self::states(&desk).await, ["sent"; 3]);
+    let again = program::run(&["deliveries", "retry", "--config", &config, "1"], "").await;
+    assert_eq!(again.code, Some(1));
+    assert_eq!(again.err, "ticketd: there is no delivery 1 that was not sent (see `ticketd deliveries list`)\n");
     desk.close().await;
 }

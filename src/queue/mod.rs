@@ -318,6 +318,11 @@ pub async fn retry(db: &PgPool, id: JobId, now: DateTime<Utc>) -> sqlx::Result<b
     Ok(found)
 }
 
+/// Takes the dead letters about a subject off the list: it goes on another way.
+pub async fn forget_dead(tx: &mut Tx, kind: &Kind, subject: i64) -> sqlx::Result<()> {
+    sql::forget_dead(tx, kind.name, subject).await
+}
+
 /// Takes a job away for good and says what it was.
 pub async fn cancel(tx: &mut Tx, id: JobId) -> sqlx::Result<Option<Job>> {
     sql::delete(tx, id).await

@@ -251,6 +251,33 @@ pub async fn mark_unsent(
     super::sql::insert_event(tx, delivery.ticket.0, "delivery", None, Channel::Email, &data, now).await
 }
 
+/// A mail that was not sent, or came back.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unsent {
+    pub id: DeliveryId,
+    pub ticket_id: TicketId,
+    pub kind: String,
+    pub address: String,
+    pub state: String,
+    pub reason: Option<String>,
+    pub created_at: DateTime<Utc>,
+}
+
+/// The mails that were not sent or came back, oldest first.
+pub async fn unsent(db: &sqlx::PgPool, limit: i64) -> sqlx::Result<Vec<Unsent>> {
+    sql::unsent(db, limit).await
+}
+
+/// Puts a mail back to work that was given up, suppressed or cancelled, or that came back. False: there is none.
+pub async fn retry(tx: &mut Tx, delivery: DeliveryId, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let Some(ticket) = sql::retry(tx, delivery.0).await? else { return Ok(false) };
+    queue::forget_dead(tx, &queue::DELIVER, delivery.0).await?;
+    queue::enqueue(tx, &queue::DELIVER, delivery.0, now).await?;
+    let data = json!({"delivery": delivery, "state": "waiting"});
+    super::sql::insert_event(tx, ticket, "delivery", None, Channel::Email, &data, now).await?;
+    Ok(true)
+}
+
 /// Cancels a delivery that has not left. False: it has, or there is none.
 pub async fn cancel(tx: &mut Tx, delivery: DeliveryId, now: DateTime<Utc>) -> sqlx::Result<bool> {
     let Some(ticket) = sql::cancel(tx, delivery.0).await? else { return Ok(false) };

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{Carried, Delivery, Facts, File, Fixed, Purpose};
+use super::{Carried, Delivery, Facts, File, Fixed, Purpose, Unsent};
 use crate::ids::{DeliveryId, MessageId, PersonId, TicketId};
 use crate::queue::Tx;
 
@@ -302,6 +302,29 @@ pub(super) async fn set_state(
 pub(super) async fn cancel(tx: &mut Tx, delivery: i64) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar!(
         "UPDATE deliveries SET state = 'cancelled' WHERE id = $1 AND state IN ('waiting', 'failed') RETURNING ticket_id",
+        delivery
+    )
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+pub(super) async fn unsent(db: &PgPool, limit: i64) -> sqlx::Result<Vec<Unsent>> {
+    sqlx::query_as!(
+        Unsent,
+        r#"SELECT id AS "id: DeliveryId", ticket_id AS "ticket_id: TicketId", kind, address, state, reason, created_at
+           FROM deliveries WHERE state <> 'sent' AND kind <> 'relay' ORDER BY id LIMIT $1"#,
+        limit
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// A suppressed one stays so until it is sent: it says that a person wants it.
+pub(super) async fn retry(tx: &mut Tx, delivery: i64) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        "UPDATE deliveries SET state = CASE state WHEN 'suppressed' THEN state ELSE 'waiting' END
+         WHERE id = $1 AND kind <> 'relay' AND state IN ('failed', 'suppressed', 'bounced', 'cancelled')
+         RETURNING ticket_id",
         delivery
     )
     .fetch_optional(&mut **tx)
