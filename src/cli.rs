@@ -511,6 +511,10 @@ async fn skills(command: SkillsCommand) -> anyhow::Result<()> {
     }
 }
 
+/// What nothing waits for, or what is entered again by itself.
+const CANCELLABLE: [&queue::Kind; 5] =
+    [&queue::DELIVER, &queue::LETTER, &queue::MIRROR, &queue::REASSIGN, &queue::CLOSE_RESOLVED];
+
 async fn jobs(command: JobsCommand) -> anyhow::Result<()> {
     let (JobsCommand::List { file, .. } | JobsCommand::Retry { file, .. } | JobsCommand::Cancel { file, .. }) =
         &command;
@@ -535,6 +539,9 @@ async fn jobs(command: JobsCommand) -> anyhow::Result<()> {
             let Some(job) = queue::cancel(&mut tx, JobId(id)).await? else {
                 bail!("there is no job {id} (see `ticketd jobs list`)");
             };
+            if !queue::Kind::named(&job.kind).is_none_or(|kind| CANCELLABLE.contains(&kind)) {
+                bail!("job {id} ({}) cannot be cancelled: what it is about would wait for ever", job.kind);
+            }
             if job.kind == queue::DELIVER.name {
                 outbox::cancel(&mut tx, DeliveryId(job.subject), now).await?;
             }

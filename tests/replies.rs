@@ -536,3 +536,24 @@ async fn an_outbox_folder_takes_mails_whole_and_one_that_is_away_is_tried_again(
 fn text_of(mail: &str) -> String {
     text(mail).trim().to_owned()
 }
+
+#[tokio::test]
+async fn a_mail_on_its_way_to_its_ticket_cannot_be_cancelled_with_its_job() {
+    let desk = Desk::open().await;
+    desk.hires("Bea", Role::Admin, &[]).await;
+    let place = Place::new();
+    let config = place.config(&format!("[database]\nurl = \"{}\"\n", program::url_of(&desk.db)));
+    desk.gets(&mail(ADA, "Refund", "I want a refund of my invoice.")).await;
+    desk.fetches().await;
+    let waiting = queue::list(&desk.db, Which::All, 10).await.expect("the queue");
+    let id = waiting[0].id.to_string();
+    let refused = program::run(&["jobs", "cancel", "--config", &config, &id], "").await;
+    assert_eq!(refused.code, Some(1));
+    assert_eq!(
+        refused.err,
+        format!("ticketd: job {id} (ingest) cannot be cancelled: what it is about would wait for ever\n")
+    );
+    desk.settle().await;
+    assert_eq!(desk.tickets().await, 1);
+    desk.close().await;
+}
