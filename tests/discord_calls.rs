@@ -270,6 +270,20 @@ async fn a_wait_that_is_too_long_ends_with_the_deadline() {
 }
 
 #[tokio::test]
+async fn after_a_refused_token_nothing_is_asked_for_a_while() {
+    let discord = Discord::start().await;
+    for api in ways(&discord) {
+        let before = discord.requests().len();
+        discord.troubles("GET", "/users/@me", Trouble::Refused(401, 0));
+        for _ in 0..3 {
+            assert!(matches!(api.me().await, Err(ApiError::Unauthorized(_))));
+        }
+        assert!(matches!(api.channel(STAFF).await, Err(ApiError::Unauthorized(_))));
+        assert_eq!(discord.requests().len() - before, 1, "ten thousand of them get the address banned");
+    }
+}
+
+#[tokio::test]
 async fn each_trouble_says_what_to_do() {
     let discord = Discord::start().await;
     for api in ways(&discord).map(|api| api.with_deadline(Duration::from_millis(500))) {
