@@ -1,8 +1,6 @@
 //! A ticket as it is shown in Discord: its threads, their cards, what was written, edited, taken back, closed; and what
 //! becomes of it when Discord does not do what it is asked.
 
-#![expect(clippy::indexing_slicing, reason = "a test that finds nothing where it looks is to fail")]
-
 mod desk;
 mod trouble;
 
@@ -20,8 +18,25 @@ async fn a_mail_gets_a_thread_that_only_staff_see() {
     room.desk.handles(&mail(ADA, "Refund", "I want a *refund* of the invoice.")).await;
     let thread = room.discord.staff_thread("#1001 Refund").await;
     assert_eq!((thread.kind(), thread.archived(), room.discord.threads().len()), (PUBLIC_THREAD, false, 1));
-    insta::assert_snapshot!(thread.shown(), @"");
-    insta::assert_snapshot!(thread.card().shown(), @"");
+    insta::assert_snapshot!(thread.shown(), @r"
+    # #1001 Refund
+    ticketd: **Ada** (ada@example.net) wrote by mail:
+      I want a \*refund\* of the invoice.
+    ");
+    insta::assert_snapshot!(thread.card().shown(), @"
+    ticketd: (edited) **#1001**
+      #1001 Refund
+      Requester: Ada (by email)
+      Status: open
+      Priority: medium
+      Category: billing
+      Skills: billing
+      Language: en
+      Assigned to: Bea: 1 of 1 skill (billing), 0 of 10 open
+      Notes (written by a machine, for staff only): By its words: billing (refund, invoice); billing (refund, invoice).
+      Judged by offline
+      (Claim) (Reply) (Resolve) (Reassign) (Priority)
+    ");
     assert!(!room.discord.member("mia").sees(thread.id()));
     room.close().await;
 }
@@ -32,15 +47,22 @@ async fn an_answer_is_shown_with_a_way_back_until_it_left() {
     let thread = room.discord.staff_thread("#1001").await;
     room.replies("Done, **Ada**.").await;
     let answer = thread.messages().pop().expect("the answer");
-    insta::assert_snapshot!(answer.shown(), @"");
+    insta::assert_snapshot!(answer.shown(), @"
+    ticketd: **Bea** answered the requester:
+      Done, **Ada**.
+      (Undo)
+    ");
     room.later(TimeDelta::seconds(11)).await;
     let answer = room.discord.message(answer.id).expect("the same message");
-    insta::assert_snapshot!(answer.shown(), @"");
+    insta::assert_snapshot!(answer.shown(), @"
+    ticketd: (edited) **Bea** answered the requester:
+      Done, **Ada**.
+    ");
     assert_eq!(room.desk.mails_to("ada@example.net").len(), 2, "the acknowledgement and the answer");
 
     let message = room.replies("That was wrong.").await;
     room.acts(async |tx, ticket, act| actions::undo(tx, ticket, message, act).await).await;
-    insta::assert_snapshot!(thread.messages().pop().expect("the answer").shown(), @"");
+    insta::assert_snapshot!(thread.messages().pop().expect("the answer").shown(), @"ticketd: (edited) **Bea** took this answer back; nothing of it was sent.");
     room.close().await;
 }
 
@@ -54,14 +76,31 @@ async fn files_come_along_and_what_is_too_large_is_named() {
     };
     let line = format!("{}\n", "x".repeat(75));
     let large = line.repeat((11 << 20) / line.len());
-    let mut body = "--x\nContent-Type: text/plain\n\nSee the files.\n".to_owned();
+    let mut body = "--x\nContent-Type: text/plain\n\nSee the files of the invoice.\n".to_owned();
     body.push_str(&part("film.bin", &large));
     (1..=11).for_each(|n| body.push_str(&part(&format!("{n}.log"), "log")));
     body.push_str("--x--\n");
     let mail = mail(ADA, "Files", &body).with("Content-Type", "multipart/mixed; boundary=x");
     room.desk.handles(&mail).await;
     let thread = room.discord.staff_thread("#1001").await;
-    insta::assert_snapshot!(thread.shown(), @"");
+    insta::assert_snapshot!(thread.shown(), @"
+    # #1001 Files
+    ticketd: **Ada** (ada@example.net) wrote by mail:
+      See the files of the invoice.
+      -# Not shown here: film.bin (12 MiB)
+      [1.log, 3 bytes]
+      [2.log, 3 bytes]
+      [3.log, 3 bytes]
+      [4.log, 3 bytes]
+      [5.log, 3 bytes]
+      [6.log, 3 bytes]
+      [7.log, 3 bytes]
+      [8.log, 3 bytes]
+      [9.log, 3 bytes]
+    ticketd: -# Files 10 to 11
+      [10.log, 3 bytes]
+      [11.log, 3 bytes]
+    ");
     room.close().await;
 }
 
@@ -70,20 +109,20 @@ async fn long_texts_are_split_and_very_long_ones_are_a_file() {
     let room = Room::with_a_ticket().await;
     let thread = room.discord.staff_thread("#1001").await;
     let before = thread.messages().len();
-    let code: String = (0..150).map(|n| format!("let line_{n} = {n};\n")).collect();
-    room.notes(&format!("Look:\n```rust\n{code}```\nThat is all.")).await;
+    let code = (0..150).map(|n| format!("let line_{n} = {n};")).collect::<Vec<_>>().join("\n");
+    room.notes(&format!("Look:\n```rust\n{code}\n```\nThat is all.")).await;
     let parts: Vec<_> = thread.messages().into_iter().skip(before).collect();
     assert!(parts.len() > 1 && parts.iter().all(|part| part.content.chars().count() <= 2000));
     assert!(parts.iter().all(|part| part.content.matches("```").count() % 2 == 0), "code stays code");
     let whole: String = parts.iter().map(|part| part.content.as_str()).collect();
     assert!((0..150).all(|n| whole.contains(&format!("let line_{n} = {n};"))), "nothing is missing");
 
-    let text: String = (0..2000).map(|n| format!("line {n}\n")).collect();
+    let text = (0..2000).map(|n| format!("line {n}")).collect::<Vec<_>>().join("\n");
     room.notes(&text).await;
     let last = thread.messages().pop().expect("the note");
     assert!(last.content.contains("line 0\n") && last.content.contains("the whole is in the file"));
     assert_eq!(last.files.len(), 1);
-    assert_eq!(String::from_utf8_lossy(&last.files[0].1), text.trim_end());
+    assert!(last.files[0].1 == text.into_bytes(), "all of it");
     room.close().await;
 }
 
@@ -107,15 +146,23 @@ async fn edits_and_deletions_are_shown() {
     let room = Room::with_mias_ticket().await;
     let thread = room.discord.staff_thread("#1001").await;
     let message = room.first_message().await;
-    let longer = format!("It burns!\n{}", "very much so. ".repeat(200));
+    let longer = format!("It burns!\n{}", "very much so.\n".repeat(170));
     room.revises(message, Revision::Edited(&longer)).await;
     let texts: Vec<String> = thread.messages().iter().map(|m| m.content.clone()).collect();
     assert_eq!(texts.len(), 2, "it became longer than one message: {texts:?}");
     assert!(texts[0].starts_with("**mia** wrote:\nIt burns!") && texts[1].ends_with("-# edited"));
     room.revises(message, Revision::Edited("It smokes.")).await;
-    insta::assert_snapshot!(thread.shown(), @"");
+    insta::assert_snapshot!(thread.shown(), @"
+    # #1001 It burns
+    ticketd: (edited) **mia** wrote:
+      It smokes.
+      -# edited
+    ");
     room.revises(message, Revision::Deleted).await;
-    insta::assert_snapshot!(thread.shown(), @"");
+    insta::assert_snapshot!(thread.shown(), @"
+    # #1001 It burns
+    ticketd: (edited) **mia** deleted this message.
+    ");
     room.close().await;
 }
 
@@ -149,9 +196,25 @@ async fn a_requester_in_discord_gets_a_thread_of_their_own_with_nothing_internal
     room.replies("Use **water**.").await;
     assert!(!own.shown().contains("water"), "it has not left yet");
     room.later(TimeDelta::seconds(11)).await;
-    insta::assert_snapshot!(own.shown(), @"");
+    insta::assert_snapshot!(own.shown(), @"
+    # #1001 It burns
+    ticketd: <@mia>, this is your ticket **#1001**: It burns
+      
+      Write here whatever you want to add. Our staff answer in this thread; nobody else sees it.
+    ticketd: You wrote:
+      It burns, the *invoice* shows a refund.
+    ticketd: **Bea:** Use **water**.
+    ");
     let staff = room.discord.staff_thread("#1001").await;
-    insta::assert_snapshot!(staff.shown(), @"");
+    insta::assert_snapshot!(staff.shown(), @"
+    # #1001 It burns
+    ticketd: **mia** wrote:
+      It burns, the *invoice* shows a refund.
+    ticketd: **Bea** noted, for staff only:
+      He is *angry*, internal.
+    ticketd: (edited) **Bea** answered the requester:
+      Use **water**.
+    ");
     assert!(!own.shown().contains("internal") && !own.shown().contains("example.org"));
     room.close().await;
 }
@@ -196,7 +259,7 @@ async fn hostile_mail_notifies_nobody_and_formats_nothing() {
     let room = Room::open().await;
     let (mia, bea) = (room.discord.member("mia"), room.bea.mention());
     let body = format!(
-        "@everyone @here {} {bea} <@&{}>\n# Big\n> quote\n**bold** [click](https://evil.example) ||x||\n```\ncode",
+        "@everyone @here {} {bea} <@&{}> invoice\n# Big\n> quote\n**bold** [click](https://evil.example) ||x||\n```\ncode",
         mia.mention(),
         crate::harness::discord::MODERATOR
     );
@@ -209,7 +272,18 @@ async fn hostile_mail_notifies_nobody_and_formats_nothing() {
     for message in everything {
         assert_eq!(message.pings, Vec::<String>::new(), "{}", message.text);
     }
-    insta::assert_snapshot!(thread.messages().pop().expect("the mail").shown(), @"");
+    let shown = thread.messages().pop().expect("the mail").shown();
+    let shown = shown.replace(&mia.id().to_string(), "MIA").replace(&room.bea.id().to_string(), "BEA");
+    let shown = shown.replace('\u{200b}', "·");
+    insta::assert_snapshot!(shown, @r"
+    ticketd: **\*\*@·everyone\*\* #1** (ada@example.net) wrote by mail:
+      @·everyone @·here \<·@MIA\> \<·@BEA\> \<·@&1100000000000000301\> invoice
+      \# Big
+      \> quote
+      \*\*bold\*\* \[click\](https://evil.example) \|\|x\|\|
+      \`\`\`
+      code
+    ");
     assert_eq!(thread.members(), Vec::<String>::new());
     assert_eq!(TICKET.0, 1001);
     room.close().await;

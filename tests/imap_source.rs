@@ -175,7 +175,60 @@ async fn a_mailbox_can_be_read_from_now_on() {
     assert_eq!(ledger_of(&reader).mails().await, [mail(4)]);
 }
 
+/// Puts a mail into the folder that lies there since 2020.
+async fn deliver_old(dovecot: &Dovecot, user: &str, mail: &str) {
+    let mut session = dovecot.session(user).await;
+    session.append("INBOX", None, Some("\"01-Jan-2020 00:00:00 +0000\""), mail).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_left_alone_stays_so_after_a_new_uidvalidity() {
+    let dovecot = Dovecot::shared();
+    let mut reader = reader_of(dovecot, "leftalone").await;
+    reader.start = Start::New;
+    reader.clock = Clock::told("2025-01-01T00:00:00Z".parse().unwrap());
+    deliver_old(dovecot, "leftalone", &mail(1)).await;
+    deliver_old(dovecot, "leftalone", &mail(2)).await;
+    assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 0);
+    dovecot.append("leftalone", "INBOX", mail(3)).await;
+    assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 1);
+    dovecot.append("leftalone", "INBOX", mail(4)).await;
+    let uidvalidity = dovecot.bump_uidvalidity("leftalone").await;
+    assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 2, "what was read once is told by its content");
+    assert_eq!(ledger_of(&reader).mails().await, [mail(3), mail(3), mail(4)]);
+    assert_eq!(ledger_of(&reader).fate("suppressed").await, [1, 2], "what is left alone is said");
+    assert_eq!(ledger_of(&reader).cursor().await.unwrap(), Cursor { uidvalidity, last_uid: 4 });
+    assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn another_account_under_the_same_name_is_read_from_its_beginning() {
+    let one = script(5, &[]);
+    let mut reader = reader(settings(one.port(), "ada")).await;
+    assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 5);
+    // The same UIDVALIDITY, and lower UIDs.
+    let other: Vec<String> = (6..=8).map(mail).collect();
+    let other = ImapScript::start(&other.iter().map(String::as_bytes).collect::<Vec<_>>(), &[]);
+    reader.settings = settings(other.port(), "bob");
+    assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 3);
+    assert_eq!(ledger_of(&reader).raw().await.len(), 8);
+    assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 0);
+}
+
 // ---- after reading
+
+#[tokio::test]
+async fn a_mail_of_which_only_the_start_was_read_is_not_deleted() {
+    let dovecot = Dovecot::shared();
+    let mut reader = reader_of(dovecot, "rest").await;
+    reader.max_message_bytes = 100;
+    reader.after = After::Delete;
+    let large = mail(2) + &"x".repeat(1000);
+    deliver(dovecot, "rest", &[mail(1), large.clone()]);
+    assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 2);
+    assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 0);
+    assert_eq!(dovecot.messages("rest", "INBOX").await, [large.into_bytes()]);
+}
 
 #[tokio::test]
 async fn nothing_changes_on_the_server_before_the_mail_is_stored() {

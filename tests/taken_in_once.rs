@@ -264,7 +264,8 @@ async fn what_a_dead_process_left_undone_on_the_server_is_done_by_the_next() {
         // This far it came: the mail is committed, the server was not told.
         let fetched = vec![ingest::Fetched { uid: 1, raw }];
         let uidvalidity = inbox.uid_validity.unwrap();
-        ingest::receive_imap(&desk.db, &desk.clock, "support", uidvalidity, fetched, 1).await.unwrap();
+        let source = ingest::Source { mailbox: "support", account: 0, uidvalidity };
+        ingest::receive_imap(&desk.db, &desk.clock, source, fetched, 1).await.unwrap();
 
         assert_eq!(desk.try_fetch().await.unwrap(), 0, "{after}: it is in the ledger");
         let (flags, _, archived) = on_the_server(&desk).await;

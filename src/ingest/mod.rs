@@ -32,6 +32,29 @@ pub struct Cursor {
     pub last_uid: u32,
 }
 
+/// A folder of one account, as its server numbers the mails in it now.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// Its name in the configuration.
+    pub mailbox: &'a str,
+    /// Tells accounts apart that this name stood for, one after the other.
+    pub account: i32,
+    pub uidvalidity: u32,
+}
+
+/// What is known of a mailbox from before.
+#[derive(Clone, Debug)]
+pub struct Mailbox {
+    /// User, server and folder; `None`: not noted yet.
+    pub account: Option<String>,
+    pub account_number: i32,
+    /// `None`: nothing was read of this account.
+    pub cursor: Option<Cursor>,
+    pub left_alone_until: Option<DateTime<Utc>>,
+    /// When it was last read to its end.
+    pub checked_at: Option<DateTime<Utc>>,
+}
+
 /// One mail read from a server.
 #[derive(Clone, Debug)]
 pub struct Fetched {
@@ -41,8 +64,41 @@ pub struct Fetched {
 
 /// How far `mailbox` was read; `None`: never.
 pub async fn cursor(db: &PgPool, mailbox: &str) -> anyhow::Result<Option<Cursor>> {
-    let Some((uidvalidity, last_uid)) = sql::cursor(db, mailbox).await? else { return Ok(None) };
-    Ok(Some(Cursor { uidvalidity: u32::try_from(uidvalidity)?, last_uid: u32::try_from(last_uid)? }))
+    Ok(self::mailbox(db, mailbox).await?.and_then(|known| known.cursor))
+}
+
+/// What is known of a mailbox from before; `None`: nothing.
+pub async fn mailbox(db: &PgPool, mailbox: &str) -> anyhow::Result<Option<Mailbox>> {
+    let Some(row) = sql::mailbox(db, mailbox).await? else { return Ok(None) };
+    let cursor = match row.uidvalidity {
+        Some(uidvalidity) => Some(Cursor {
+            uidvalidity: u32::try_from(uidvalidity)?,
+            last_uid: u32::try_from(row.last_uid)?,
+        }),
+        None => None,
+    };
+    Ok(Some(Mailbox {
+        account: row.account,
+        account_number: row.account_number,
+        cursor,
+        left_alone_until: row.left_alone_until,
+        checked_at: row.checked_at,
+    }))
+}
+
+/// Notes whose mails the cursor counts, where that was not known.
+pub async fn note_account(db: &PgPool, mailbox: &str, account: &str) -> anyhow::Result<()> {
+    Ok(sql::note_account(db, mailbox, account).await?)
+}
+
+/// From now on the name stands for another account, of which nothing was read.
+pub async fn change_account(
+    db: &PgPool,
+    mailbox: &str,
+    account: &str,
+    left_alone_until: Option<DateTime<Utc>>,
+) -> anyhow::Result<()> {
+    Ok(sql::change_account(db, mailbox, account, left_alone_until).await?)
 }
 
 /// Begins reading a mailbox after `last_uid`: what lies there already is left alone.
@@ -55,6 +111,7 @@ pub async fn begin_after(
 ) -> anyhow::Result<()> {
     let mut tx = db.begin().await?;
     sql::set_cursor(&mut tx, mailbox, uidvalidity.into(), last_uid.into(), clock.now()).await?;
+    sql::leave_alone_until(&mut tx, mailbox, clock.now()).await?;
     Ok(tx.commit().await?)
 }
 
@@ -63,8 +120,7 @@ pub async fn begin_after(
 pub async fn receive_imap(
     db: &PgPool,
     clock: &Clock,
-    mailbox: &str,
-    uidvalidity: u32,
+    source: Source<'_>,
     mails: Vec<Fetched>,
     last_uid: u32,
 ) -> anyhow::Result<()> {
@@ -73,8 +129,8 @@ pub async fn receive_imap(
     let uids: Vec<i64> = mails.iter().map(|m| i64::from(m.uid)).collect();
     let mut tx = db.begin().await?;
     let hashes = keep_raw(&mut tx, &raws).await?;
-    let ids = sql::insert_imap(&mut tx, mailbox, uidvalidity.into(), &uids, &hashes, now).await?;
-    sql::set_cursor(&mut tx, mailbox, uidvalidity.into(), last_uid.into(), now).await?;
+    let ids = sql::insert_imap(&mut tx, source, &uids, &hashes, now).await?;
+    sql::set_cursor(&mut tx, source.mailbox, source.uidvalidity.into(), last_uid.into(), now).await?;
     enqueue_ingest(&mut tx, &ids, now).await?;
     crash::point("receive.before_commit");
     tx.commit().await?;
@@ -141,16 +197,32 @@ pub async fn receive_sample(
 pub async fn receive_unreadable(
     db: &PgPool,
     clock: &Clock,
-    mailbox: &str,
-    uidvalidity: u32,
+    source: Source<'_>,
     uid: u32,
     reason: &str,
 ) -> anyhow::Result<()> {
-    let mut tx = db.begin().await?;
-    sql::insert_unreadable(&mut tx, mailbox, uidvalidity.into(), uid.into(), reason, clock.now()).await?;
-    tx.commit().await?;
+    sql::insert_unread(db, source, "quarantined", &[uid.into()], reason, clock.now()).await?;
+    let mailbox = source.mailbox;
     tracing::error!(mailbox, uid, reason, "a mail cannot be fetched; it is in quarantine");
     Ok(())
+}
+
+/// Keeps the fact that mails lie in a folder and are left alone.
+pub async fn leave_alone(
+    db: &PgPool,
+    clock: &Clock,
+    source: Source<'_>,
+    uids: &[u32],
+) -> anyhow::Result<()> {
+    let uids: Vec<i64> = uids.iter().map(|uid| i64::from(*uid)).collect();
+    let reason = "it was there before the mailbox was first read (start = \"new\"), so it was not read";
+    Ok(sql::insert_unread(db, source, "suppressed", &uids, reason, clock.now()).await?)
+}
+
+/// The mails after UID `after` that are left alone, ascending.
+pub async fn left_alone(db: &PgPool, source: Source<'_>, after: u32) -> anyhow::Result<Vec<u32>> {
+    let uids = sql::unread(db, source, "suppressed", after.into()).await?;
+    Ok(uids.into_iter().filter_map(|uid| u32::try_from(uid).ok()).collect())
 }
 
 async fn keep_raw(tx: &mut Tx, raws: &[&[u8]]) -> sqlx::Result<Vec<Vec<u8>>> {
@@ -164,16 +236,18 @@ async fn enqueue_ingest(tx: &mut Tx, ids: &[i64], now: DateTime<Utc>) -> sqlx::R
     queue::enqueue_all(tx, &jobs, now).await
 }
 
-/// UIDs that are safely in the ledger and whose after-action has not been done on the server yet.
-pub async fn unacted(db: &PgPool, mailbox: &str, uidvalidity: u32) -> anyhow::Result<Vec<u32>> {
-    let uids = sql::unacted(db, mailbox, uidvalidity.into()).await?;
-    Ok(uids.into_iter().filter_map(|uid| u32::try_from(uid).ok()).collect())
+/// UIDs that are safely in the ledger and whose after-action has not been done on the server yet, and how many bytes
+/// of each are.
+pub async fn unacted(db: &PgPool, source: Source<'_>) -> anyhow::Result<Vec<(u32, usize)>> {
+    let mails = sql::unacted(db, source).await?;
+    let mails = mails.into_iter();
+    Ok(mails.filter_map(|m| Some((u32::try_from(m.uid).ok()?, usize::try_from(m.size).ok()?))).collect())
 }
 
 /// Notes that the after-action was done.
-pub async fn acted(db: &PgPool, mailbox: &str, uidvalidity: u32, uids: &[u32]) -> anyhow::Result<()> {
+pub async fn acted(db: &PgPool, source: Source<'_>, uids: &[u32]) -> anyhow::Result<()> {
     let uids: Vec<i64> = uids.iter().map(|uid| i64::from(*uid)).collect();
-    Ok(sql::acted(db, mailbox, uidvalidity.into(), &uids).await?)
+    Ok(sql::acted(db, source, &uids).await?)
 }
 
 /// Notes how a mailbox fares: `None`, it was read; else why it could not be.

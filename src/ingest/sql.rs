@@ -3,18 +3,66 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{Entry, Health};
+use super::{Entry, Health, Source};
 use crate::ids::{InboundId, TicketId};
 use crate::queue::Tx;
 
-pub(super) async fn cursor(db: &PgPool, mailbox: &str) -> sqlx::Result<Option<(i64, i64)>> {
-    let row = sqlx::query!(
-        r#"SELECT uidvalidity AS "uidvalidity!", last_uid FROM mailboxes WHERE name = $1 AND uidvalidity IS NOT NULL"#,
+pub(super) struct Mailbox {
+    pub(super) account: Option<String>,
+    pub(super) account_number: i32,
+    pub(super) uidvalidity: Option<i64>,
+    pub(super) last_uid: i64,
+    pub(super) left_alone_until: Option<DateTime<Utc>>,
+    pub(super) checked_at: Option<DateTime<Utc>>,
+}
+
+pub(super) async fn mailbox(db: &PgPool, mailbox: &str) -> sqlx::Result<Option<Mailbox>> {
+    sqlx::query_as!(
+        Mailbox,
+        "SELECT account, account_number, uidvalidity, last_uid, left_alone_until, checked_at
+         FROM mailboxes WHERE name = $1",
         mailbox
     )
     .fetch_optional(db)
+    .await
+}
+
+pub(super) async fn note_account(db: &PgPool, mailbox: &str, account: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO mailboxes (name, account) VALUES ($1, $2)
+         ON CONFLICT (name) DO UPDATE SET account = $2 WHERE mailboxes.account IS NULL",
+        mailbox,
+        account
+    )
+    .execute(db)
     .await?;
-    Ok(row.map(|r| (r.uidvalidity, r.last_uid)))
+    Ok(())
+}
+
+pub(super) async fn change_account(
+    db: &PgPool,
+    mailbox: &str,
+    account: &str,
+    left_alone_until: Option<DateTime<Utc>>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE mailboxes SET account = $2, account_number = account_number + 1, uidvalidity = NULL, last_uid = 0,
+                left_alone_until = $3
+         WHERE name = $1",
+        mailbox,
+        account,
+        left_alone_until
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn leave_alone_until(tx: &mut Tx, mailbox: &str, until: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE mailboxes SET left_alone_until = $2 WHERE name = $1", mailbox, until)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 /// A cursor moves forward under one UIDVALIDITY, and starts anew under another (RFC 9051 §2.3.1.1).
@@ -56,21 +104,21 @@ pub(super) async fn insert_raw(tx: &mut Tx, hashes: &[Vec<u8>], raws: &[&[u8]]) 
 
 pub(super) async fn insert_imap(
     tx: &mut Tx,
-    mailbox: &str,
-    uidvalidity: i64,
+    source: Source<'_>,
     uids: &[i64],
     hashes: &[Vec<u8>],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar!(
-        "INSERT INTO inbound (source, mailbox, uidvalidity, uid, raw_sha256, received_at)
-         SELECT 'imap', $1, $2, uid, sha256, $5 FROM unnest($3::BIGINT[], $4::BYTEA[]) AS m (uid, sha256) ORDER BY uid
+        "INSERT INTO inbound (source, mailbox, account, uidvalidity, uid, raw_sha256, received_at)
+         SELECT 'imap', $1, $6, $2, uid, sha256, $5 FROM unnest($3::BIGINT[], $4::BYTEA[]) AS m (uid, sha256) ORDER BY uid
          ON CONFLICT ON CONSTRAINT inbound_uid_once DO NOTHING RETURNING id",
-        mailbox,
-        uidvalidity,
+        source.mailbox,
+        i64::from(source.uidvalidity),
         uids,
         hashes,
-        now
+        now,
+        source.account
     )
     .fetch_all(&mut **tx)
     .await
@@ -97,45 +145,79 @@ pub(super) async fn insert_named(
     .await
 }
 
-pub(super) async fn insert_unreadable(
-    tx: &mut Tx,
-    mailbox: &str,
-    uidvalidity: i64,
-    uid: i64,
+/// Mails that are known of and were not read.
+pub(super) async fn insert_unread(
+    db: &PgPool,
+    source: Source<'_>,
+    fate: &str,
+    uids: &[i64],
     reason: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "INSERT INTO inbound (source, mailbox, uidvalidity, uid, received_at, handled_at, fate, reason, acted)
-         VALUES ('imap', $1, $2, $3, $5, $5, 'quarantined', $4, TRUE)
+        "INSERT INTO inbound (source, mailbox, account, uidvalidity, uid, received_at, handled_at, fate, reason, acted)
+         SELECT 'imap', $1, $2, $3, uid, $7, $7, $4, $6, TRUE FROM unnest($5::BIGINT[]) AS u (uid) ORDER BY uid
          ON CONFLICT ON CONSTRAINT inbound_uid_once DO NOTHING",
-        mailbox,
-        uidvalidity,
-        uid,
+        source.mailbox,
+        source.account,
+        i64::from(source.uidvalidity),
+        fate,
+        uids,
         reason,
         now
     )
-    .execute(&mut **tx)
+    .execute(db)
     .await?;
     Ok(())
 }
 
-pub(super) async fn unacted(db: &PgPool, mailbox: &str, uidvalidity: i64) -> sqlx::Result<Vec<i64>> {
+pub(super) async fn unread(
+    db: &PgPool,
+    source: Source<'_>,
+    fate: &str,
+    after: i64,
+) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar!(
-        r#"SELECT uid AS "uid!" FROM inbound WHERE mailbox = $1 AND uidvalidity = $2 AND uid IS NOT NULL AND NOT acted
+        r#"SELECT uid AS "uid!" FROM inbound
+           WHERE mailbox = $1 AND account = $2 AND uidvalidity = $3 AND uid > $4 AND fate = $5 AND raw_sha256 IS NULL
            ORDER BY uid"#,
-        mailbox,
-        uidvalidity
+        source.mailbox,
+        source.account,
+        i64::from(source.uidvalidity),
+        after,
+        fate
     )
     .fetch_all(db)
     .await
 }
 
-pub(super) async fn acted(db: &PgPool, mailbox: &str, uidvalidity: i64, uids: &[i64]) -> sqlx::Result<()> {
+pub(super) struct Unacted {
+    pub(super) uid: i64,
+    pub(super) size: i32,
+}
+
+pub(super) async fn unacted(db: &PgPool, source: Source<'_>) -> sqlx::Result<Vec<Unacted>> {
+    sqlx::query_as!(
+        Unacted,
+        r#"SELECT i.uid AS "uid!", COALESCE(octet_length(r.content), 0) AS "size!"
+           FROM inbound i LEFT JOIN raw_mails r ON r.sha256 = i.raw_sha256
+           WHERE i.mailbox = $1 AND i.account = $2 AND i.uidvalidity = $3 AND i.uid IS NOT NULL AND NOT i.acted
+           ORDER BY i.uid"#,
+        source.mailbox,
+        source.account,
+        i64::from(source.uidvalidity)
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub(super) async fn acted(db: &PgPool, source: Source<'_>, uids: &[i64]) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE inbound SET acted = TRUE WHERE mailbox = $1 AND uidvalidity = $2 AND uid = ANY ($3)",
-        mailbox,
-        uidvalidity,
+        "UPDATE inbound SET acted = TRUE
+         WHERE mailbox = $1 AND account = $2 AND uidvalidity = $3 AND uid = ANY ($4)",
+        source.mailbox,
+        source.account,
+        i64::from(source.uidvalidity),
         uids
     )
     .execute(db)

@@ -247,7 +247,8 @@ pub async fn repair(
         now,
     )
     .await?;
-    wake(tx, &[thread.id.0], now).await
+    // The staff thread's card spoke of it.
+    changed(tx, thread.ticket, now).await
 }
 
 /// Notes how far a thread was read.

@@ -5,14 +5,14 @@ use ticketd::tickets::actions;
 use ticketd::tickets::threads::Audience;
 
 use super::desk::{Room, text_of};
-use crate::harness::discord::{PRIVATE_THREAD, STAFF, SUPPORT, Trouble};
+use crate::harness::discord::{PRIVATE_THREAD, STAFF, SUPPORT, Thread, Trouble};
 
 /// What a room with Mia's ticket, an answer and a note comes to.
-async fn shown(room: &Room) -> String {
+fn shown(room: &Room) -> String {
     let mut threads = room.discord.threads();
     threads.sort_by_key(|thread| thread.kind() == PRIVATE_THREAD);
     let cards = room.discord.messages(STAFF).len();
-    let threads: Vec<String> = threads.iter().map(|thread| thread.shown()).collect();
+    let threads: Vec<String> = threads.iter().map(Thread::shown).collect();
     format!("{cards} in #staff\n{}", threads.join("\n"))
 }
 
@@ -23,7 +23,7 @@ async fn plays(room: &Room) -> String {
     room.comes_to_rest().await;
     room.acts(async |tx, ticket, act| actions::close(tx, ticket, act).await).await;
     room.comes_to_rest().await;
-    shown(room).await
+    shown(room)
 }
 
 #[tokio::test]
@@ -108,7 +108,10 @@ async fn a_thread_that_is_shut_to_the_bot_is_broken_until_it_is_repaired() {
     assert!(why.contains("Missing Permissions") && why.contains("Send Messages in Threads"), "{why}");
     assert_eq!(room.events("thread_broken").await, 1);
     let told = room.discord.messages(STAFF).pop().expect("a message");
-    insta::assert_snapshot!(told.shown(), @"");
+    insta::assert_snapshot!(told.shown(), @"
+    ticketd: The thread of #1001 is broken: the bot lacks a right in Discord (Missing Permissions: HTTP 403, code 50013). Grant it View Channel, Send Messages in Threads, Manage Threads, Attach Files; ticketd doctor checks them all. What is said there does not reach the ticket, and the ticket's news do not reach it. Nothing is lost; mend the cause, then make a new thread.
+      (Make a new thread)
+    ");
     assert_eq!(room.discord.messages(STAFF).len(), 2, "told once");
     let refused = room.discord.refusals().len();
     room.notes("three").await;
@@ -134,7 +137,15 @@ async fn a_deleted_thread_is_made_anew_with_the_whole_conversation() {
     assert_eq!(room.discord.messages(STAFF).len(), 1, "the card without a thread made room for the message");
     room.repairs(Audience::Staff).await;
     let staff = room.discord.staff_thread("#1001").await;
-    insta::assert_snapshot!(staff.shown(), @"");
+    insta::assert_snapshot!(staff.shown(), @"
+    # #1001 It burns
+    ticketd: **mia** wrote:
+      It burns, the *invoice* shows a refund.
+    ticketd: **Bea** noted, for staff only:
+      one
+    ticketd: **Bea** noted, for staff only:
+      two
+    ");
 
     let own = room.discord.support_thread("#1001").await;
     room.bea.removes_thread(own.id()).await;

@@ -46,7 +46,7 @@ use world::World;
 
 pub use asked::{Asked, Shown};
 pub use people::{Person, Use};
-pub use seen::Said;
+pub use seen::{Said, Thread};
 pub use trouble::Trouble;
 pub use world::{
     ADMIN, BOT, GUILD, Id, MODERATOR, OTHER_CHANNEL, OTHER_GUILD, PRIVATE_THREAD, PUBLIC_THREAD, Request,

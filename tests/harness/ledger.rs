@@ -60,6 +60,16 @@ impl Ledger {
         .expect("the quarantine")
     }
 
+    /// UIDs that had this fate.
+    pub async fn fate(&self, fate: &str) -> Vec<i64> {
+        sqlx::query_scalar("SELECT uid FROM inbound WHERE mailbox = $1 AND fate = $2 ORDER BY uid")
+            .bind(&self.mailbox)
+            .bind(fate)
+            .fetch_all(&self.db)
+            .await
+            .expect("the ledger")
+    }
+
     /// How far the mailbox was read.
     pub async fn cursor(&self) -> Option<Cursor> {
         ingest::cursor(&self.db, &self.mailbox).await.expect("a cursor")

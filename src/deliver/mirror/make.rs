@@ -72,12 +72,11 @@ impl Visit<'_> {
         if self.deliver.clock.now() - begun >= NONCE_HOLDS {
             found = self.find_card(parent, &message, begun).await?;
         }
-        let card = match found {
-            Some(card) => card,
-            None => {
-                let nonce = self.card_nonce();
-                self.get(api.post(parent, &message, Some(&nonce), &[])).await?
-            }
+        let card = if let Some(card) = found {
+            card
+        } else {
+            let nonce = self.card_nonce();
+            self.get(api.post(parent, &message, Some(&nonce), &[])).await?
         };
         crash::point("mirror.card_posted");
         self.card_shown(card, &hash).await?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_imap::imap_proto::{AttributeValue, Response};
+use chrono::{DateTime, Utc};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
 use super::connection::{ANSWER, Connection, ImapError, silent};
@@ -127,6 +128,35 @@ impl Suspects {
     fn reason(&self, uid: u32) -> String {
         self.strikes.get(&uid).map(|strikes| strikes.reason.clone()).unwrap_or_default()
     }
+}
+
+/// The UIDs after `after` of mails that the server had before `before`, ascending.
+pub(super) async fn older(
+    connection: &mut Connection,
+    after: u32,
+    before: DateTime<Utc>,
+) -> Result<Vec<u32>, ImapError> {
+    let Some(first) = after.checked_add(1) else { return Ok(Vec::new()) };
+    let mut older = Vec::new();
+    connection
+        .command(&format!("UID FETCH {first}:* (UID INTERNALDATE)"), ANSWER * 4, |response| {
+            let Response::Fetch(_, attributes) = response else { return };
+            let date = attributes.iter().find_map(|attribute| match attribute {
+                AttributeValue::InternalDate(date) => internal_date(date),
+                _ => None,
+            });
+            // Of a mail without a date that can be read nothing is known: it is read.
+            older.extend(uid(attributes).filter(|uid| *uid > after && date.is_some_and(|date| date < before)));
+        })
+        .await?;
+    older.sort_unstable();
+    older.dedup();
+    Ok(older)
+}
+
+/// RFC 3501 §9, `date-time`: `17-Jul-1996 02:44:25 -0700`, a short day with a space before it.
+fn internal_date(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_str(text.trim(), "%d-%b-%Y %H:%M:%S %z").ok().map(|date| date.to_utc())
 }
 
 /// The mails after UID `after`, ascending.
@@ -362,6 +392,17 @@ mod tests {
         assert_eq!(cut(&listed, &suspects)[2], (vec![3], How::Never));
         suspects.settle(3);
         assert_eq!(cut(&listed, &suspects)[2], (vec![3], How::Whole));
+    }
+
+    #[test]
+    fn the_servers_date_of_a_mail_is_read() {
+        for (text, date) in [
+            ("17-Jul-1996 02:44:25 -0700", Some("1996-07-17T09:44:25Z")),
+            (" 7-Jul-1996 02:44:25 +0000", Some("1996-07-07T02:44:25Z")),
+            ("yesterday", None),
+        ] {
+            assert_eq!(internal_date(text), date.and_then(|date| date.parse().ok()), "{text}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +13,7 @@ use super::fetch::{self, Haul, Suspects};
 use crate::clock::Clock;
 use crate::config::{After, Start};
 use crate::crash;
-use crate::ingest;
+use crate::ingest::{self, Source};
 use crate::sources::lock::ReaderLock;
 
 /// One mailbox and all that reading it takes.
@@ -69,6 +70,8 @@ pub struct Progress {
     suspects: Suspects,
     uidvalidity: u32,
     failures: u32,
+    /// The number of the account that the name stands for.
+    account: i32,
 }
 
 /// Reads until `shutdown`. Whatever happens is repaired by trying again, later each time.
@@ -197,8 +200,12 @@ async fn read_new(
     // Before the cursor is read: what is announced from here on is seen by the next pass at the latest.
     connection.news = false;
     let max_bytes = reader.max_message_bytes;
-    let Some(after) = begin(connection, reader, opened).await? else { return Ok(Narrowed::No) };
-    let listed = fetch::list(connection, after).await?;
+    let Some(beginning) = begin(connection, reader, opened).await? else { return Ok(Narrowed::No) };
+    let after = beginning.after;
+    let mut listed = fetch::list(connection, after).await?;
+    let last_listed = listed.last().map(|mail| mail.uid);
+    let left = leave_alone(connection, reader, opened, &beginning).await?;
+    listed.retain(|mail| left.binary_search(&mail.uid).is_err());
     let mut suspects = std::mem::take(&mut reader.progress.suspects);
     let mut fetched: Option<Haul> = None;
     let mut outcome = Ok(Narrowed::No);
@@ -224,6 +231,10 @@ async fn read_new(
         };
         break;
     }
+    if let (Ok(Narrowed::No), Some(last), false) = (&outcome, last_listed, left.is_empty()) {
+        // What is left alone is behind the cursor, too.
+        fetched.get_or_insert_default().last = last;
+    }
     let last = fetched.as_ref().map(|haul| haul.last);
     reader.progress.suspects = suspects;
     *count += commit(reader, opened.uidvalidity, fetched, lock).await?;
@@ -231,30 +242,85 @@ async fn read_new(
     outcome
 }
 
-/// The UID to read after. `None`: this was the first look at a mailbox of which only new mail is wanted.
+/// Where reading begins.
+#[derive(Debug)]
+struct Beginning {
+    /// The UID to read after.
+    after: u32,
+    /// What the server had before then is left alone.
+    leave_until: Option<DateTime<Utc>>,
+}
+
+/// How far the clock of another computer may differ from ours.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::hours(1);
+
+/// `None`: this was the first look at a mailbox of which only new mail is wanted.
 async fn begin(
     connection: &mut Connection,
-    reader: &Reader,
+    reader: &mut Reader,
     opened: Opened,
-) -> Result<Option<u32>, ImapError> {
-    match ingest::cursor(&reader.db, &reader.mailbox).await? {
-        Some(cursor) if cursor.uidvalidity == opened.uidvalidity => Ok(Some(cursor.last_uid)),
-        Some(_) => {
-            let mailbox = reader.mailbox.as_str();
-            tracing::info!(mailbox, "mailbox {mailbox} has a new UIDVALIDITY: all its mails are read again");
-            Ok(Some(0))
-        }
-        None if reader.start == Start::All => Ok(Some(0)),
-        None => {
+) -> Result<Option<Beginning>, ImapError> {
+    let (db, mailbox) = (&reader.db, reader.mailbox.as_str());
+    let from = |after| Ok(Some(Beginning { after, leave_until: None }));
+    let known = ingest::mailbox(db, mailbox).await?;
+    let account = account(&reader.settings);
+    reader.progress.account = known.as_ref().map_or(0, |known| known.account_number);
+    let Some(known) = known.filter(|known| known.account.is_some() || known.cursor.is_some()) else {
+        if reader.start == Start::New {
             let last_uid = match opened.uidnext {
                 Some(next) => next.saturating_sub(1),
                 None => fetch::list(connection, 0).await?.last().map_or(0, |mail| mail.uid),
             };
-            ingest::begin_after(&reader.db, &reader.clock, &reader.mailbox, opened.uidvalidity, last_uid)
-                .await?;
-            Ok(None)
+            ingest::begin_after(db, &reader.clock, mailbox, opened.uidvalidity, last_uid).await?;
+        }
+        ingest::note_account(db, mailbox, &account).await?;
+        return if reader.start == Start::New { Ok(None) } else { from(0) };
+    };
+    let mut leave_until = known.left_alone_until;
+    if known.account.as_ref().is_some_and(|known| *known != account) {
+        // Until it was last read, the name stood for another account; what this one had by then is not new.
+        leave_until = Some(known.checked_at.unwrap_or_else(|| reader.clock.now()) - CLOCKS_DIFFER);
+        ingest::change_account(db, mailbox, &account, leave_until).await?;
+        reader.progress.account = known.account_number + 1;
+        tracing::warn!(mailbox, "mailbox {mailbox} is another account now: it is read from its beginning");
+    } else {
+        ingest::note_account(db, mailbox, &account).await?;
+        match known.cursor {
+            Some(cursor) if cursor.uidvalidity == opened.uidvalidity => return from(cursor.last_uid),
+            Some(_) => {
+                tracing::info!(mailbox, "mailbox {mailbox} has a new UIDVALIDITY: its mails are read again");
+            }
+            None => {}
         }
     }
+    Ok(Some(Beginning { after: 0, leave_until: leave_until.filter(|_| reader.start == Start::New) }))
+}
+
+/// User, server and folder: what the numbers of mails belong to.
+fn account(settings: &ImapSettings) -> String {
+    format!("{} on {} in {}", settings.user, settings.host.to_lowercase(), settings.folder)
+}
+
+/// Puts what is to be left alone into the ledger before anything is read, and says what that is; ascending.
+async fn leave_alone(
+    connection: &mut Connection,
+    reader: &Reader,
+    opened: Opened,
+    beginning: &Beginning,
+) -> Result<Vec<u32>, ImapError> {
+    let source = source(reader, opened.uidvalidity);
+    if let Some(until) = beginning.leave_until {
+        let older = fetch::older(connection, beginning.after, until).await?;
+        ingest::leave_alone(&reader.db, &reader.clock, source, &older).await?;
+    } else if reader.start == Start::All {
+        return Ok(Vec::new());
+    }
+    // Also where an earlier pass did not come to its end.
+    Ok(ingest::left_alone(&reader.db, source, beginning.after).await?)
+}
+
+fn source(reader: &Reader, uidvalidity: u32) -> Source<'_> {
+    Source { mailbox: &reader.mailbox, account: reader.progress.account, uidvalidity }
 }
 
 /// Puts a portion into the ledger, and the cursor behind it. Returns the number of mails.
@@ -266,12 +332,12 @@ async fn commit(
 ) -> Result<usize, ImapError> {
     let Some(Haul { mails, unreadable, last }) = haul else { return Ok(0) };
     check(lock).await?;
-    let (db, clock, mailbox) = (&reader.db, &reader.clock, reader.mailbox.as_str());
+    let (db, clock, source) = (&reader.db, &reader.clock, source(reader, uidvalidity));
     if let Some((uid, reason)) = unreadable {
-        ingest::receive_unreadable(db, clock, mailbox, uidvalidity, uid, &reason).await?;
+        ingest::receive_unreadable(db, clock, source, uid, &reason).await?;
     }
     let count = mails.len();
-    ingest::receive_imap(db, clock, mailbox, uidvalidity, mails, last).await?;
+    ingest::receive_imap(db, clock, source, mails, last).await?;
     Ok(count)
 }
 
@@ -290,12 +356,23 @@ async fn act_on_committed(
     reader: &Reader,
     uidvalidity: u32,
 ) -> Result<Option<String>, ImapError> {
-    let uids = ingest::unacted(&reader.db, &reader.mailbox, uidvalidity).await?;
+    let source = source(reader, uidvalidity);
+    let mails = ingest::unacted(&reader.db, source).await?;
+    // Of these we may have the start only: the rest is nowhere but on the server.
+    let is_cut = |size: usize| reader.after == After::Delete && size >= reader.max_message_bytes;
+    let (cut, whole): (Vec<_>, Vec<_>) = mails.into_iter().partition(|(_, size)| is_cut(*size));
+    let uids_of = |mails: Vec<(u32, usize)>| mails.into_iter().map(|(uid, _)| uid).collect::<Vec<u32>>();
+    let (cut, uids) = (uids_of(cut), uids_of(whole));
+    if !cut.is_empty() {
+        let count = cut.len();
+        tracing::warn!(count, "{count} mails too large to be read whole are left on the server");
+        ingest::acted(&reader.db, source, &cut).await?;
+    }
     for uids in uids.chunks(after::MOST_MAILS) {
         match after::act(connection, &reader.after, &reader.settings.folder, uids).await {
             Ok(()) => {
                 crash::point("after.acted");
-                ingest::acted(&reader.db, &reader.mailbox, uidvalidity, uids).await?;
+                ingest::acted(&reader.db, source, uids).await?;
             }
             Err(ImapError::Refused(said)) => {
                 let mailbox = reader.mailbox.as_str();
