@@ -146,7 +146,8 @@ pub(super) async fn older(
                 _ => None,
             });
             // Of a mail without a date that can be read nothing is known: it is read.
-            older.extend(uid(attributes).filter(|uid| *uid > after && date.is_some_and(|date| date < before)));
+            older
+                .extend(uid(attributes).filter(|uid| *uid > after && date.is_some_and(|date| date < before)));
         })
         .await?;
     older.sort_unstable();
