@@ -20,6 +20,7 @@ use crate::mail::{parse, reading};
 use crate::tickets::outbox;
 use crate::{database, ingest, people, queue, triage};
 
+mod deliveries;
 mod doctor;
 
 /// Support tickets from mail, triaged, assigned and answered in-thread.
@@ -103,6 +104,10 @@ enum Command {
     /// See and repair durable jobs
     #[command(subcommand, after_help = "Example: ticketd jobs list --config ticketd.toml --failed")]
     Jobs(JobsCommand),
+    /// Mails that were not sent
+    #[command(subcommand, arg_required_else_help = true)]
+    #[command(after_help = "Example: ticketd deliveries list --config ticketd.toml")]
+    Deliveries(deliveries::DeliveriesCommand),
     /// See the fate of every mail
     #[command(subcommand, after_help = "Example: ticketd ledger list --config ticketd.toml")]
     Ledger(LedgerCommand),
@@ -284,6 +289,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Skills(command) => skills(command).await?,
         Command::Staff(StaffCommand::Import(file)) => import_staff(&file.config).await?,
         Command::Jobs(command) => jobs(command).await?,
+        Command::Deliveries(command) => deliveries::run(command).await?,
         Command::Ledger(LedgerCommand::List { file, fate, limit }) => {
             ledger(&file.config, fate.as_deref(), limit).await?;
         }
@@ -508,6 +514,10 @@ async fn skills(command: SkillsCommand) -> anyhow::Result<()> {
     }
 }
 
+/// What nothing waits for, or what is entered again by itself.
+const CANCELLABLE: [&queue::Kind; 5] =
+    [&queue::DELIVER, &queue::LETTER, &queue::MIRROR, &queue::REASSIGN, &queue::CLOSE_RESOLVED];
+
 async fn jobs(command: JobsCommand) -> anyhow::Result<()> {
     let (JobsCommand::List { file, .. } | JobsCommand::Retry { file, .. } | JobsCommand::Cancel { file, .. }) =
         &command;
@@ -532,6 +542,9 @@ async fn jobs(command: JobsCommand) -> anyhow::Result<()> {
             let Some(job) = queue::cancel(&mut tx, JobId(id)).await? else {
                 bail!("there is no job {id} (see `ticketd jobs list`)");
             };
+            if !queue::Kind::named(&job.kind).is_none_or(|kind| CANCELLABLE.contains(&kind)) {
+                bail!("job {id} ({}) cannot be cancelled: what it is about would wait for ever", job.kind);
+            }
             if job.kind == queue::DELIVER.name {
                 outbox::cancel(&mut tx, DeliveryId(job.subject), now).await?;
             }

@@ -463,6 +463,7 @@ impl Config {
             ("auth.signup", self.auth.signup == Some(true)),
             ("triage.auto_route_confidence", self.triage.auto_route_confidence.is_some()),
             ("mail.loop_per_domain_hour", self.mail.loop_per_domain_hour != 0),
+            ("mail.loop_per_ticket_hour", self.mail.loop_per_ticket_hour != MailRules::default().loop_per_ticket_hour),
         ];
         set.into_iter().filter_map(|(name, is_set)| is_set.then_some(name)).collect()
     }
@@ -551,6 +552,10 @@ mod tests {
             ("TICKETD_GEMINI__API_KEY", "12345"),
             ("TICKETD_GEMINI__TIMEOUT", "1500ms"),
             ("TICKETD_MAILBOX__SUPPORT__ADDRESS", "other@example.org"),
+            ("TICKETD_MAILBOX__SUPPORT__PLUS_ADDRESSING", "false"),
+            ("TICKETD_MAILBOX__SUPPORT__IMAP__HOST", "imap.example.org"),
+            ("TICKETD_MAILBOX__SUPPORT__IMAP__USER", "12345"),
+            ("TICKETD_MAILBOX__SUPPORT__IMAP__PORT", "1993"),
             ("TICKETD_DATA_DIR", "/tmp/x"),
         ]
         .map(|(k, v)| (k.to_owned(), v.to_owned()));
@@ -561,11 +566,16 @@ mod tests {
         let gemini = config.gemini.unwrap();
         assert_eq!(gemini.key().unwrap().expose_secret(), "12345");
         assert_eq!(gemini.timeout, Duration::from_millis(1500));
-        assert_eq!(config.mailbox[0].address, "other@example.org");
+        let mailbox = &config.mailbox[0];
+        assert_eq!((mailbox.address.as_str(), mailbox.plus_addressing), ("other@example.org", false));
+        assert_eq!(mailbox.imap.as_ref().unwrap().port(), 1993);
         assert_eq!(config.data_dir, Path::new("/tmp/x"));
         let wrong = [("TICKETD_HTTP__LISSEN".to_owned(), "x".to_owned())];
         let error = Config::parse("", wrong.into()).unwrap_err();
         insta::assert_snapshot!(format!("{error:#}"), @"unknown key `http.lissen`: did you mean `listen`?");
+        let misspelt = [("TICKETD_MAILBOX__SUPORT__ADDRESS".to_owned(), "x@example.org".to_owned())];
+        let error = Config::parse(MAILBOX, misspelt.into()).unwrap_err();
+        insta::assert_snapshot!(format!("{error:#}"), @"TICKETD_MAILBOX__SUPORT__ADDRESS: there is no mailbox named `suport`");
     }
 
     #[test]

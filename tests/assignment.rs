@@ -567,3 +567,21 @@ async fn however_many_wait_all_are_looked_at_again() {
     sqlx::raw_sql("DELETE FROM jobs").execute(&desk.db).await.expect("no more work");
     desk.close().await;
 }
+
+#[tokio::test]
+async fn a_ticket_whose_judgement_died_is_given_to_somebody_all_the_same() {
+    let desk = desk().await;
+    desk.hires("Dora", Role::Admin, &[]).await;
+    desk.gets(&bill(1)).await;
+    desk.fetches().await;
+    let ingest = queue::claim(&desk.db, desk.clock.now(), 1).await.expect("the queue").pop().expect("the mail");
+    assert!(desk.app.stages.run(&ingest).await);
+    sqlx::raw_sql("DELETE FROM jobs WHERE kind = 'triage'").execute(&desk.db).await.expect("no judgement");
+    looks_again(&desk).await;
+    assert_eq!(assignee(&desk, 1001).await, None, "its judgement may still come");
+    for _ in 0..4 {
+        looks_again(&desk).await;
+    }
+    assert_eq!(assignee(&desk, 1001).await.as_deref(), Some("Dora"));
+    desk.close().await;
+}

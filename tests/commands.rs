@@ -282,7 +282,7 @@ async fn doctor_offline_checks_the_configuration_and_every_file_it_names() {
 
 #[tokio::test]
 async fn every_command_helps_with_an_example_and_refuses_wrong_usage_with_2() {
-    let commands: [&[&str]; 22] = [
+    let commands: [&[&str]; 25] = [
         &[],
         &["demo"],
         &["serve"],
@@ -303,6 +303,9 @@ async fn every_command_helps_with_an_example_and_refuses_wrong_usage_with_2() {
         &["staff", "import"],
         &["jobs"],
         &["jobs", "list"],
+        &["deliveries"],
+        &["deliveries", "list"],
+        &["deliveries", "retry"],
         &["ledger"],
         &["ledger", "list"],
     ];

@@ -420,3 +420,14 @@ async fn each_further_mail_to_a_closed_thread_joins_the_follow_up() {
     assert_eq!(desk.ticket(1003).await.follow_up_of, Some(TicketId(1001)));
     desk.close().await;
 }
+
+#[tokio::test]
+async fn who_is_left_out_of_a_long_list_is_told_to_staff() {
+    let desk = desk_of_bea().await;
+    let list: Vec<String> = (1..=23).map(|n| format!("p{n}@example.net")).collect();
+    desk.handles(&mail(ADA, "Party", "All of us are coming.").with("Cc", &list.join(", "))).await;
+    assert_eq!(desk.participants(1001).await.len(), 21);
+    let told = text(&desk.last_mail_to("bea@example.org"));
+    assert!(told.contains("3 more people") && told.contains("no answers"), "{told}");
+    desk.close().await;
+}

@@ -475,6 +475,43 @@ async fn a_mail_that_can_not_be_read_is_put_aside_and_the_next_goes_on() {
     }
 }
 
+#[tokio::test]
+async fn trouble_that_passes_costs_no_mail() {
+    // The first is suspected; whether it is at fault shows by the second, and as long as that is refused, too, it is not.
+    let away = [vec![Fault::Refuse(1); 6], vec![Fault::Refuse(2); 12]].concat();
+    let one_waits = vec![Fault::Refuse(1); 12];
+    for (count, faults) in [(3, away), (1, one_waits)] {
+        let server = script(count, &faults);
+        let reader = reader(settings(server.port(), "ada")).await;
+        let ledger = ledger_of(&reader);
+        while_reading(vec![reader], async || {
+            ledger.until_mails(count).await;
+        })
+        .await;
+        assert_eq!(ledger.unreadable().await, [0_i64; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_mail_that_was_put_aside_unread_is_asked_for_again() {
+    let dovecot = Dovecot::shared();
+    let mut reader = reader_of(dovecot, "aside").await;
+    deliver(dovecot, "aside", &mails(2));
+    let uidvalidity = {
+        let mut session = dovecot.session("aside").await;
+        session.select("INBOX").await.unwrap().uid_validity.unwrap()
+    };
+    let (db, clock, mailbox) = (reader.db.clone(), reader.clock.clone(), reader.mailbox.clone());
+    let source = ticketd::ingest::Source { mailbox: &mailbox, account: 0, uidvalidity };
+    ticketd::ingest::receive_unreadable(&db, &clock, source, 1, "refused").await.unwrap();
+    assert_eq!(ledger_of(&reader).unreadable().await, [1]);
+    assert_eq!(imap::sync_once(&mut reader).await.unwrap(), 2);
+    assert_eq!(ledger_of(&reader).mails().await, mails(2));
+    assert_eq!(ledger_of(&reader).unreadable().await, [0_i64; 0]);
+    let jobs: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs").fetch_one(&db).await.unwrap();
+    assert_eq!(jobs, 2);
+}
+
 // ---- what people are told
 
 #[tokio::test]

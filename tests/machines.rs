@@ -6,6 +6,7 @@ use ticketd::people::Role;
 use crate::harness::desk::{Desk, Plan, SUPPORT};
 use crate::harness::dovecot::Dovecot;
 use crate::harness::mail::{Mail, header, mail, text};
+use crate::harness::program::{self, Place};
 
 const ADA: &str = "Ada <ada@example.net>";
 const ROBOT: &str = "robot@example.net";
@@ -120,6 +121,7 @@ async fn a_bounce_is_shown_at_the_mail_it_speaks_of() {
     desk.answers(&api, 1001, "Take the stairs.", false).await;
     let [acknowledgement, answer] = desk.mails_to("ada@example.net").try_into().unwrap();
     let (status, sent) = (desk.ticket(1001).await.status, desk.sink.mails().len());
+    let told = desk.mails_to("bea@example.org").len();
 
     desk.handles(&report(&answer.text(), "delayed", "4.4.1")).await;
     assert_eq!(states(&desk).await, ["sent", "delayed"]);
@@ -139,7 +141,8 @@ async fn a_bounce_is_shown_at_the_mail_it_speaks_of() {
     assert_eq!(desk.tickets().await, 1, "a bounce opens nothing");
     assert_eq!(desk.conversation(1001).await.len(), 2, "and is no message");
     assert_eq!(desk.ticket(1001).await.status, status);
-    assert_eq!(desk.sink.mails().len(), sent, "and is not answered");
+    assert_eq!(desk.mails_to("bea@example.org").len(), told + 1, "who answered is told that it did not arrive");
+    assert_eq!(desk.sink.mails().len(), sent + 1, "and is not answered");
     assert_eq!(desk.fates().await.split_off(1), ["suppressed"; 4]);
     desk.close().await;
 }
@@ -337,4 +340,59 @@ async fn two_desks_that_write_to_each_other_die_down_at_once() {
         other.close().await;
         one.close().await;
     }
+}
+
+#[tokio::test]
+async fn an_address_that_bounced_is_left_alone_until_it_writes_again_and_staff_is_told() {
+    let desk = desk().await;
+    desk.handles(&mail(ADA, "Printer", "It is on fire.")).await;
+    let api = desk.logs_in("Bea").await;
+    desk.answers(&api, 1001, "Take the stairs.", false).await;
+    desk.handles(&report(&desk.last_mail_to("ada@example.net"), "failed", "5.1.1")).await;
+    let told = text(&desk.last_mail_to("bea@example.org"));
+    assert!(told.contains("did not reach ada@example.net") && told.contains("5.1.1"), "{told}");
+
+    desk.answers(&api, 1001, "Are you there?", false).await;
+    assert_eq!(desk.mails_to("ada@example.net").len(), 2);
+    assert_eq!(states(&desk).await, ["sent", "bounced", "suppressed"]);
+    let told = text(&desk.last_mail_to("bea@example.org"));
+    assert!(told.contains("did not reach ada@example.net") && told.contains("came back"), "{told}");
+    // Others are written to as ever.
+    desk.handles(&mail("Bob <bob@example.net>", "Question", "Where is the fire?")).await;
+    assert_eq!(desk.mails_to("bob@example.net").len(), 1);
+
+    desk.later(TimeDelta::minutes(1)).await;
+    desk.handles(&mail(ADA, "[#1001] Printer", "I have my address back.")).await;
+    desk.answers(&api, 1001, "Good.", false).await;
+    assert!(text(&desk.last_mail_to("ada@example.net")).starts_with("Good."));
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn a_person_can_have_a_mail_sent_after_all() {
+    let desk = desk().await;
+    desk.handles(&mail(ADA, "Printer", "It is on fire.")).await;
+    let api = desk.logs_in("Bea").await;
+    desk.answers(&api, 1001, "Take the stairs.", false).await;
+    desk.handles(&report(&desk.last_mail_to("ada@example.net"), "failed", "5.2.1")).await;
+    desk.answers(&api, 1001, "Are you there?", false).await;
+    let place = Place::new();
+    let config = place.config(&format!("[database]\nurl = \"{}\"\n", program::url_of(&desk.db)));
+    let listed = program::run(&["deliveries", "list", "--config", &config], "").await;
+    let lines: Vec<serde_json::Value> =
+        listed.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let states: Vec<_> = lines.iter().filter_map(|line| line["state"].as_str()).collect();
+    assert_eq!(states, ["bounced", "suppressed"], "{listed:?}");
+    for line in &lines {
+        let id = line["id"].to_string();
+        let retried = program::run(&["deliveries", "retry", "--config", &config, &id], "").await;
+        assert_eq!(retried.out, format!("delivery {id} will be tried again\n"), "{retried:?}");
+        desk.settle().await;
+    }
+    assert!(text(&desk.last_mail_to("ada@example.net")).starts_with("Are you there?"));
+    assert_eq!(self::states(&desk).await, ["sent"; 3]);
+    let again = program::run(&["deliveries", "retry", "--config", &config, "1"], "").await;
+    assert_eq!(again.code, Some(1));
+    assert_eq!(again.err, "ticketd: there is no delivery 1 that was not sent (see `ticketd deliveries list`)\n");
+    desk.close().await;
 }

@@ -487,7 +487,16 @@ async fn an_address_that_cannot_be_mailed_to_is_said_at_once() {
     let events = delivery_events(&desk).await;
     insta::assert_snapshot!(events.join("\n"), @"failed: the recipient's address cannot be mailed to: Missing domain or user");
     assert_eq!(desk.sink.mails().len(), 1);
-    assert_eq!(desk.count("SELECT count(*) FROM jobs").await, 0, "there is nothing to try again");
+    // It is on the list of what was given up, until somebody has said what is to become of it.
+    let dead = queue::list(&desk.db, Which::Failed, 10).await.expect("the dead letters");
+    assert_eq!((dead.len(), dead[0].kind.as_str()), (1, "deliver"));
+    assert_eq!(desk.expects_errors().len(), 1);
+    let place = Place::new();
+    let config = place.config(&format!("[database]\nurl = \"{}\"\n", program::url_of(&desk.db)));
+    let id = dead[0].id.to_string();
+    let cancelled = program::run(&["jobs", "cancel", "--config", &config, &id], "").await;
+    assert_eq!(cancelled.out, format!("job {id} (deliver) is cancelled\n"), "{cancelled:?}");
+    assert_eq!(delivery(&desk).await["state"], "cancelled");
     desk.close().await;
 }
 
@@ -526,4 +535,25 @@ async fn an_outbox_folder_takes_mails_whole_and_one_that_is_away_is_tried_again(
 
 fn text_of(mail: &str) -> String {
     text(mail).trim().to_owned()
+}
+
+#[tokio::test]
+async fn a_mail_on_its_way_to_its_ticket_cannot_be_cancelled_with_its_job() {
+    let desk = Desk::open().await;
+    desk.hires("Bea", Role::Admin, &[]).await;
+    let place = Place::new();
+    let config = place.config(&format!("[database]\nurl = \"{}\"\n", program::url_of(&desk.db)));
+    desk.gets(&mail(ADA, "Refund", "I want a refund of my invoice.")).await;
+    desk.fetches().await;
+    let waiting = queue::list(&desk.db, Which::All, 10).await.expect("the queue");
+    let id = waiting[0].id.to_string();
+    let refused = program::run(&["jobs", "cancel", "--config", &config, &id], "").await;
+    assert_eq!(refused.code, Some(1));
+    assert_eq!(
+        refused.err,
+        format!("ticketd: job {id} (ingest) cannot be cancelled: what it is about would wait for ever\n")
+    );
+    desk.settle().await;
+    assert_eq!(desk.tickets().await, 1);
+    desk.close().await;
 }

@@ -380,3 +380,12 @@ async fn a_copy_to_staff_gives_nobody_their_voice() {
     is_kept_as_a_note(&desk, &forged, "it claims to come from staff").await;
     desk.close().await;
 }
+
+#[tokio::test]
+async fn lines_that_staff_marked_as_quoted_are_not_taken_out_in_silence() {
+    let (desk, _gemini) = desk().await;
+    let notice = ada_asks(&desk).await;
+    let body = "Run this:\n> net stop spooler\n> net start spooler\nThen retry.";
+    is_kept_as_a_note(&desk, &mail(BEA, "", body).answering(&notice), "lines that begin with >").await;
+    desk.close().await;
+}

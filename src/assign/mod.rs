@@ -326,7 +326,7 @@ impl Assign {
     pub async fn look_again(&self, job: &Claimed) -> Result<Done, JobError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        let waiting = changes::waiting_for_someone(&mut tx).await?;
+        let waiting = changes::waiting_for_someone(&mut tx, now).await?;
         let jobs: Vec<_> = waiting.iter().map(|ticket| (&queue::ASSIGN, ticket.0, now)).collect();
         queue::enqueue_all(&mut tx, &jobs, now).await?;
         job.done(tx).await

@@ -66,8 +66,8 @@ pub(super) fn parse<T: DeserializeOwned>(
     let mut from_environment = Vec::new();
     for (name, value) in environment {
         let path: Vec<String> = name.trim_start_matches(PREFIX).split("__").map(str::to_lowercase).collect();
-        set(&mut table, &path, Value::String(value));
-        from_environment.push(path);
+        let shown = set(&mut table, &path, Value::String(value)).with_context(|| name.clone())?;
+        from_environment.push((shown, path));
     }
     // A variable is text; where a number or a switch is wanted, serde says so, and the text is read as one.
     for _ in 0..=from_environment.len() {
@@ -75,12 +75,12 @@ pub(super) fn parse<T: DeserializeOwned>(
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
-        let path: Vec<String> = error.path().to_string().split('.').map(str::to_owned).collect();
-        let named = from_environment.contains(&path);
-        match named.then(|| reread(&table, &path)).flatten() {
-            Some(value) => set(&mut table, &path, value),
-            None => return Err(explain(&error)),
-        }
+        let shown: Vec<String> = error.path().to_string().split('.').map(str::to_owned).collect();
+        let path = from_environment.iter().find(|(known, _)| *known == shown).map(|(_, path)| path);
+        let Some((path, value)) = path.and_then(|path| Some((path, reread(&table, path)?))) else {
+            return Err(explain(&error));
+        };
+        set(&mut table, path, value)?;
     }
     Err(anyhow!("the environment's {PREFIX} variables cannot be read"))
 }
@@ -131,33 +131,45 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     }
 }
 
-/// Sets a value by path; a mailbox is addressed by its name.
-fn set(table: &mut Table, path: &[String], value: Value) {
-    let Some((first, rest)) = path.split_first() else { return };
+/// Sets a value by path; a mailbox is addressed by its name. Returns the path as serde writes it: `mailbox[0]`.
+fn set(table: &mut Table, path: &[String], value: Value) -> anyhow::Result<Vec<String>> {
+    let Some((first, rest)) = path.split_first() else { return Ok(Vec::new()) };
     if rest.is_empty() {
         table.insert(first.clone(), value);
-        return;
+        return Ok(vec![first.clone()]);
     }
-    match table.entry(first.clone()).or_insert_with(|| Value::Table(Table::new())) {
-        Value::Table(inner) => set(inner, rest, value),
+    let (step, behind) = match table.entry(first.clone()).or_insert_with(|| Value::Table(Table::new())) {
+        Value::Table(inner) => (first.clone(), set(inner, rest, value)?),
         Value::Array(list) => {
-            let Some((name, rest)) = rest.split_first() else { return };
-            let named = |entry: &&mut Table| {
-                entry.get("name").and_then(Value::as_str).is_some_and(|n| n.eq_ignore_ascii_case(name))
+            let Some((name, rest)) = rest.split_first() else { return Ok(Vec::new()) };
+            let tables = list.iter_mut().filter_map(Value::as_table_mut).enumerate();
+            let Some((index, entry)) = tables.into_iter().find(|(_, entry)| is_named(entry, name)) else {
+                bail!("there is no {first} named `{name}`");
             };
-            if let Some(entry) = list.iter_mut().filter_map(Value::as_table_mut).find(named) {
-                set(entry, rest, value);
-            }
+            (format!("{first}[{index}]"), set(entry, rest, value)?)
         }
-        _ => {}
-    }
+        // What is wrong with it is said where the whole is read.
+        _ => return Ok(Vec::new()),
+    };
+    Ok(std::iter::once(step).chain(behind).collect())
+}
+
+fn is_named(entry: &Table, name: &str) -> bool {
+    entry.get("name").and_then(Value::as_str).is_some_and(|known| known.eq_ignore_ascii_case(name))
 }
 
 fn reread(table: &Table, path: &[String]) -> Option<Value> {
     let (last, parents) = path.split_last()?;
     let mut inner = table;
-    for parent in parents {
-        inner = inner.get(parent)?.as_table()?;
+    let mut parents = parents.iter();
+    while let Some(parent) = parents.next() {
+        inner = match inner.get(parent)? {
+            Value::Array(list) => {
+                let name = parents.next()?;
+                list.iter().filter_map(Value::as_table).find(|entry| is_named(entry, name))?
+            }
+            other => other.as_table()?,
+        };
     }
     let text = inner.get(last)?.as_str()?;
     let integer = text.parse().map(Value::Integer).ok();

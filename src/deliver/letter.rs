@@ -4,6 +4,7 @@
 //! Message-ID and date. So a second copy, after a crash or a lost answer, is the same mail.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use sqlx::PgPool;
@@ -18,6 +19,9 @@ use crate::mail::token::Signer;
 use crate::people::link::{self, CodeKey, Letter};
 use crate::queue::{Claimed, Done, JobError};
 use crate::tickets::outbox::Attempt;
+
+/// The code is good for minutes, and its job's lease is short.
+const LONGEST_TRY: Duration = Duration::from_secs(90);
 
 /// Mails codes.
 #[derive(Clone, Debug)]
@@ -44,7 +48,10 @@ impl Letters {
         crash::point("letter.composed");
         let name = format!("letter-{}", job.subject);
         // RFC 3834 §3.3: the null reverse-path, so that nothing answers it.
-        let attempt = self.mailer.send(&mailbox.name, "", &letter.address, &name, &content).await;
+        let attempt = self
+            .mailer
+            .send_within(LONGEST_TRY, &mailbox.name, "", &letter.address, &name, &content)
+            .await;
         crash::point("letter.sent");
         match attempt {
             Attempt::Sent { .. } => {

@@ -28,15 +28,17 @@ pub struct Mailer {
 /// How long a mail server may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// To accept a connection, and to answer any one command.
+    /// To accept a connection and answer a first command.
     pub connect: Duration,
-    /// For a whole conversation. lettre's own limit covers connecting only (lettre #1027).
+    /// For a whole mail. lettre's own limit covers connecting only (lettre #1027).
     pub conversation: Duration,
 }
 
 impl Default for Limits {
+    /// A server that looks for viruses has ten minutes to say that it took a mail (RFC 5321 §4.5.3.2.6). Who hangs up
+    /// earlier sends it again and again, and each copy arrives.
     fn default() -> Self {
-        Self { connect: Duration::from_secs(20), conversation: Duration::from_secs(90) }
+        Self { connect: Duration::from_secs(20), conversation: Duration::from_mins(11) }
     }
 }
 
@@ -68,6 +70,19 @@ impl Mailer {
 
     /// Tries once.
     pub async fn send(&self, mailbox: &str, from: &str, to: &str, name: &str, content: &[u8]) -> Attempt {
+        self.send_within(self.limits.conversation, mailbox, from, to, name, content).await
+    }
+
+    /// As [`Mailer::send`], for a mail that is of no use later: it takes no longer than `limit`.
+    pub async fn send_within(
+        &self,
+        limit: Duration,
+        mailbox: &str,
+        from: &str,
+        to: &str,
+        name: &str,
+        content: &[u8],
+    ) -> Attempt {
         match self.ways.get(mailbox) {
             Some(Way::Smtp { mailbox, settings, transport }) => {
                 let current = transport.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -75,8 +90,17 @@ impl Mailer {
                     Ok(envelope) => envelope,
                     Err(error) => return Attempt::Permanent { answer: format!("{error:#}") },
                 };
-                let limit = self.limits.conversation;
-                match tokio::time::timeout(limit, current.send_raw(&envelope, content)).await {
+                let limit = self.limits.conversation.min(limit);
+                // A server that says nothing at all is left soon, so that the others' mail goes on.
+                let greeting = self.limits.connect.min(limit);
+                let (sent, limit) = match tokio::time::timeout(greeting, current.test_connection()).await {
+                    Ok(Ok(_)) => {
+                        (tokio::time::timeout(limit, current.send_raw(&envelope, content)).await, limit)
+                    }
+                    Ok(Err(error)) => (Ok(Err(error)), greeting),
+                    Err(elapsed) => (Err(elapsed), greeting),
+                };
+                match sent {
                     Ok(Ok(response)) => Attempt::Sent {
                         answer: format!(
                             "{} {}",
@@ -267,4 +291,17 @@ fn hint(error: &lettre::transport::smtp::Error, text: &str, settings: &Smtp) -> 
     } else {
         return None;
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::DELIVER;
+
+    #[test]
+    fn a_server_has_the_time_that_the_standard_gives_it_and_the_lease_lasts_longer() {
+        let limit = Limits::default().conversation;
+        assert!(limit > Duration::from_mins(10), "RFC 5321 §4.5.3.2.6");
+        assert!(DELIVER.time_limit() > limit, "a slow server would get a mail again and again");
+    }
 }

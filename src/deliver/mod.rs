@@ -46,17 +46,19 @@ impl Deliver {
         let Some(mut delivery) = outbox::delivery(&self.db, id).await? else {
             return Err(JobError::Fail(anyhow!("there is no delivery {id}")));
         };
-        if !matches!(delivery.state.as_str(), "waiting" | "failed") {
+        // A job for a suppressed one was entered by a person, who says that it be sent.
+        let is_wanted = delivery.state == "suppressed";
+        if !is_wanted && !matches!(delivery.state.as_str(), "waiting" | "failed") {
             return job.done(self.db.begin().await?).await;
         }
         let mailbox = self.mailbox(&delivery)?.clone();
         if delivery.content.is_none() {
-            if let Some(reason) = self.must_not_leave(&delivery).await? {
+            if let (false, Some(reason)) = (is_wanted, self.must_not_leave(&delivery).await?) {
                 return self.suppress(job, &delivery, reason).await;
             }
             let fixed = match self.compose(&delivery, &mailbox).await? {
                 Ok(fixed) => fixed,
-                Err(error) => return self.fail(job, &delivery, &format!("{error:#}")).await,
+                Err(error) => return self.fail(&delivery, &format!("{error:#}")).await,
             };
             outbox::fix(&self.db, &delivery, &fixed).await?;
             delivery.content = Some(fixed.content);
@@ -138,8 +140,12 @@ impl Deliver {
     }
 
     async fn suppress(&self, job: &Claimed, delivery: &Delivery, reason: &str) -> Result<Done, JobError> {
+        let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        outbox::mark_unsent(&mut tx, delivery, "suppressed", reason, self.clock.now()).await?;
+        outbox::mark_unsent(&mut tx, delivery, "suppressed", reason, now).await?;
+        if let (Purpose::Reply, Some(message)) = (delivery.purpose, &delivery.message) {
+            outbox::notify_undelivered(&mut tx, delivery.ticket, message.id, now).await?;
+        }
         let done = job.done(tx).await?;
         metrics::counter!("ticketd_deliveries_total", "outcome" => "suppressed").increment(1);
         tracing::warn!(
@@ -151,14 +157,20 @@ impl Deliver {
         Ok(done)
     }
 
-    async fn fail(&self, job: &Claimed, delivery: &Delivery, reason: &str) -> Result<Done, JobError> {
+    async fn fail(&self, delivery: &Delivery, reason: &str) -> Result<Done, JobError> {
         let mut tx = self.db.begin().await?;
         outbox::mark_unsent(&mut tx, delivery, "failed", reason, self.clock.now()).await?;
-        job.done(tx).await
+        tx.commit().await?;
+        // To the dead letters, where people look for what was not sent.
+        Err(JobError::Fail(anyhow!("it cannot be written: {reason}")))
     }
 
-    /// The loop breaker: automatic mail to one address, and about one ticket, is bounded by the hour.
+    /// What came back once would come back again. And the loop breaker: automatic mail to one address is bounded by
+    /// the hour.
     async fn must_not_leave(&self, delivery: &Delivery) -> Result<Option<&'static str>, JobError> {
+        if outbox::has_bounced(&self.db, &delivery.address).await? {
+            return Ok(Some(words::BOUNCED));
+        }
         let limit = self.config.mail.loop_per_address_hour;
         if delivery.purpose != Purpose::Acknowledgement || limit == 0 {
             return Ok(None);

@@ -44,7 +44,12 @@ pub fn notice(
         Some(address) => format!("{} <{address}>", facts.requester_name),
         None => facts.requester_name.clone(),
     };
-    let what = if is_first { "is yours" } else { "has a new message" };
+    let undelivered = about.and_then(|about| about.undelivered.as_ref());
+    let what = match (is_first, undelivered) {
+        (true, _) => "is yours",
+        (false, Some(_)) => "has an answer that did not arrive",
+        (false, None) => "has a new message",
+    };
     text.push_str(&format!("Ticket #{ticket} {what}: {subject}\n\n"));
     let mut line = |label: &str, value: &str| text.push_str(&format!("{label:<11}{value}\n"));
     line("From:", &from);
@@ -77,6 +82,9 @@ pub fn notice(
             (false, _) => String::new(),
         };
         text.push_str(&format!("\n{author}{claim} wrote:\n\n{}\n", quoted(&about.text)));
+        if let Some(undelivered) = undelivered {
+            text.push_str(&format!("\nThis did not reach {undelivered}.\n"));
+        }
         if let Some(problems) = &about.problems {
             text.push_str(&format!("\nTo know about this mail: {problems}.\n"));
         }
@@ -141,6 +149,10 @@ pub fn sender_name(staff: Option<&str>) -> String {
 /// Why an acknowledgement was not sent.
 pub const LOOP_BREAKER: &str = "the address was sent as many automatic mails in the last hour as are allowed";
 
+/// Why nothing is sent to an address any more.
+pub const BOUNCED: &str = "an earlier mail to this address came back, so none is sent until it writes to us or somebody says so \
+                           (`ticketd deliveries retry`)";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +183,7 @@ mod tests {
             author_name: Some("Ada".into()),
             author_address: None,
             unverified: false,
+            undelivered: None,
             why_unverified: None,
             problems: None,
             attachments: vec![],

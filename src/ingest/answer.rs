@@ -2,7 +2,9 @@
 //!
 //! A notice has the machine's remarks and the reason of the choice, and mail programs quote it in every way there
 //! is. So three things guard it: the answer ends at the line that says so; of what is quoted only that stays which
-//! the requester can see anyway; and an answer that still repeats a remark is not sent.
+//! the requester can see anyway; and an answer that still repeats a remark is not sent. Neither is one with a quote of
+//! something else: to drop it in silence would change what was said, to send it might tell what a mail program made
+//! of a notice.
 
 use crate::mail::compose::LOOP_HEADER;
 use crate::mail::html;
@@ -17,6 +19,8 @@ pub(super) struct Known {
     pub(super) public: String,
     /// Notes of the triage, reasons of the assignment.
     pub(super) remarks: Vec<String>,
+    /// The notices that the author was sent.
+    pub(super) notices: String,
 }
 
 /// Shorter lines of a remark are common words.
@@ -24,11 +28,15 @@ const SHORTEST_REMARK: usize = 20;
 
 /// The answer in a staff member's mail, of which quote and signature are cut. The error says why it must not be sent.
 pub(super) fn answer(visible: &str, known: &Known) -> Result<String, &'static str> {
-    let public = squeezed(&known.public);
+    let (public, notices) = (squeezed(&known.public), squeezed(&known.notices));
     let mut kept: Vec<String> = Vec::new();
     let mut quotes_all = false;
+    let mut quote = Quote::default();
     for line in visible.lines() {
         let is_quoted = line.trim_start().starts_with('>');
+        if !is_quoted {
+            std::mem::take(&mut quote).end()?;
+        }
         if line.contains(ANSWER_ABOVE) {
             drop_introduction(&mut kept);
             // What stands right above the notice introduces it, in whatever words.
@@ -36,16 +44,22 @@ pub(super) fn answer(visible: &str, known: &Known) -> Result<String, &'static st
             if !is_quoted {
                 break;
             }
-            quotes_all = true;
+            (quotes_all, quote.is_known) = (true, true);
         } else if is_quoted {
             let said = unquoted(line);
-            if !said.is_empty() && public.contains(&squeezed(said)) {
+            let squeezed = squeezed(said);
+            let is_public = !said.is_empty() && public.contains(&squeezed);
+            if is_public {
                 kept.push(format!("> {said}"));
             }
+            let is_known = is_public || notices.contains(&squeezed);
+            quote.is_known |= is_known && !said.is_empty();
+            quote.is_strange |= !is_known;
         } else {
             kept.push(line.trim_end().to_owned());
         }
     }
+    quote.end()?;
     drop_introduction(&mut kept);
     let is_quote = |line: &String| line.starts_with('>');
     let answers_below = !kept.iter().skip_while(|line| line.is_empty() || is_quote(line)).any(is_quote);
@@ -60,6 +74,24 @@ pub(super) fn answer(visible: &str, known: &Known) -> Result<String, &'static st
         return Err("it repeats remarks that are for staff only");
     }
     Ok(without_gaps(&kept))
+}
+
+/// Lines that begin with `>`, one below the other.
+#[derive(Debug, Default)]
+struct Quote {
+    /// Some of it stands in a notice or in the conversation.
+    is_known: bool,
+    /// Some of it stands in neither.
+    is_strange: bool,
+}
+
+impl Quote {
+    fn end(self) -> Result<(), &'static str> {
+        if self.is_strange && !self.is_known {
+            return Err("lines that begin with > quote neither the notice nor the conversation: write them without the >");
+        }
+        Ok(())
+    }
 }
 
 /// Whether a file of a staff member's mail may go along with the answer. Some programs attach the mail they answer,
@@ -146,9 +178,12 @@ mod tests {
                 "Rude.\nHe was rude to us on the phone.".to_owned(),
                 "Bea: 1 of 1 skill (billing)".to_owned(),
             ],
+            notices: "Priority: high\nNotes:\nHe was rude to us on the phone.".to_owned(),
         };
         let line = format!("--- {ANSWER_ABOVE} ---");
         let nothing = Err("nothing is written above the line");
+        let strange =
+            Err("lines that begin with > quote neither the notice nor the conversation: write them without the >");
         let remark = Err("it repeats remarks that are for staff only");
         for (visible, wanted) in [
             ("Done.", Ok("Done.")),
@@ -171,6 +206,9 @@ mod tests {
             ),
             ("> I was charged twice\nYes.", Ok("> I was charged twice\nYes.")),
             ("> I was charged twice", nothing),
+            ("Run this:\n> net stop spooler\n> net start spooler\nThen retry.", strange),
+            ("Run this:\n> net stop spooler", strange),
+            ("Done.\n> Priority: high\n> Open: a link that the mail program made longer", Ok("Done.")),
             ("Done.\n> He was rude to us on the phone.", Ok("Done.")),
             ("FYI: he was rude\nto us  on the phone. Bye", remark),
             ("He was rude to us on the\nmoon", remark),

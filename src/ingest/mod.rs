@@ -219,6 +219,32 @@ pub async fn left_alone(db: &PgPool, source: Source<'_>, after: u32) -> anyhow::
     Ok(uids.into_iter().filter_map(|uid| u32::try_from(uid).ok()).collect())
 }
 
+/// The mails that are in quarantine because the server did not give them, ascending.
+pub async fn unreadable(db: &PgPool, source: Source<'_>) -> anyhow::Result<Vec<u32>> {
+    let uids = sql::unread(db, source, "quarantined", 0).await?;
+    Ok(uids.into_iter().filter_map(|uid| u32::try_from(uid).ok()).collect())
+}
+
+/// Keeps a mail that the server gave after all: it leaves the quarantine.
+pub async fn receive_late(
+    db: &PgPool,
+    clock: &Clock,
+    source: Source<'_>,
+    mail: Fetched,
+) -> anyhow::Result<()> {
+    let now = clock.now();
+    let mut tx = db.begin().await?;
+    let hashes = keep_raw(&mut tx, &[&mail.raw]).await?;
+    let hash = hashes.first().map(Vec::as_slice).unwrap_or_default();
+    let id = sql::give_raw(&mut tx, source, mail.uid.into(), hash).await?;
+    enqueue_ingest(&mut tx, id.as_slice(), now).await?;
+    tx.commit().await?;
+    queue::ring(db).await;
+    let (mailbox, uid) = (source.mailbox, mail.uid);
+    tracing::info!(mailbox, uid, "a mail that could not be fetched is here after all");
+    Ok(())
+}
+
 async fn keep_raw(tx: &mut Tx, raws: &[&[u8]]) -> sqlx::Result<Vec<Vec<u8>>> {
     let hashes: Vec<Vec<u8>> = raws.iter().map(|raw| Sha256::digest(raw).to_vec()).collect();
     sql::insert_raw(tx, &hashes, raws).await?;

@@ -191,6 +191,27 @@ pub(super) async fn unread(
     .await
 }
 
+pub(super) async fn give_raw(
+    tx: &mut Tx,
+    source: Source<'_>,
+    uid: i64,
+    hash: &[u8],
+) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        "UPDATE inbound SET raw_sha256 = $5, fate = NULL, reason = NULL, handled_at = NULL, acted = FALSE
+         WHERE mailbox = $1 AND account = $2 AND uidvalidity = $3 AND uid = $4 AND fate = 'quarantined'
+           AND raw_sha256 IS NULL
+         RETURNING id",
+        source.mailbox,
+        source.account,
+        i64::from(source.uidvalidity),
+        uid,
+        hash
+    )
+    .fetch_optional(&mut **tx)
+    .await
+}
+
 pub(super) struct Unacted {
     pub(super) uid: i64,
     pub(super) size: i32,

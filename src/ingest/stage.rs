@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::crash;
 use crate::ids::{InboundId, PersonId, TicketId};
 use crate::mail::classify::Class;
+use crate::mail::parse;
 use crate::mail::token::{Signer, Token};
 use crate::people::link::CodeKey;
 use crate::people::{self, Person};
@@ -322,7 +323,9 @@ impl Ingest {
                 return Ok(None);
             }
             let (public, remarks) = tickets::public_and_remarks(tx, token.ticket).await?;
-            let known = Known { public, remarks };
+            let notices = outbox::notices_to(tx, token.ticket, holder.id).await?;
+            let notices: Vec<String> = notices.iter().map(|raw| parse::parse(raw).text).collect();
+            let known = Known { public, remarks, notices: notices.join("\n") };
             let answer = if author.id != holder.id || arrival.read.is_from_us {
                 Err("it answers a notice that was made for another person")
             } else if arrival.read.class != Class::Human {

@@ -67,7 +67,12 @@ pub fn understand(raw: &[u8], signer: &Signer, own: &[String]) -> Understood {
     }
     let ancestors = ancestors(&mail);
     let tokens = tokens(&mail, signer, own);
-    let others = others(&mail, own, from.as_deref());
+    let (others, left_out) = others(&mail, own, from.as_deref());
+    if left_out > 0 {
+        mail.problems.push(format!(
+            "it names {left_out} more people than the {MOST_PARTICIPANTS_ADDED} who take part: they get no answers"
+        ));
+    }
     Understood {
         fingerprint: parse::fingerprint(raw, &mail),
         visible: without_nul(reply::visible(&mail)),
@@ -147,7 +152,8 @@ fn tokens(mail: &Mail, signer: &Signer, own: &[String]) -> Vec<Token> {
     by_address.chain(by_id).collect()
 }
 
-fn others(mail: &Mail, own: &[String], from: Option<&str>) -> Vec<(String, String)> {
+/// And how many there are beyond [`MOST_PARTICIPANTS_ADDED`].
+fn others(mail: &Mail, own: &[String], from: Option<&str>) -> (Vec<(String, String)>, usize) {
     let mut others: Vec<(String, String)> = Vec::new();
     for other in mail.to.iter().chain(&mail.cc) {
         let canonical = address::canonical(&other.address);
@@ -156,8 +162,9 @@ fn others(mail: &Mail, own: &[String], from: Option<&str>) -> Vec<(String, Strin
             others.push((other.name.clone(), canonical));
         }
     }
+    let left_out = others.len().saturating_sub(MOST_PARTICIPANTS_ADDED);
     others.truncate(MOST_PARTICIPANTS_ADDED);
-    others
+    (others, left_out)
 }
 
 /// The number in the first `[#1042]`.

@@ -53,10 +53,11 @@ pub const TRIAGE: Kind = Kind { lease: Duration::from_secs(150), ..local("triage
 pub const ASSIGN: Kind = local("assign");
 /// Look again at tickets that nobody fit; subject: 0.
 pub const REASSIGN: Kind = local("reassign");
-/// Send one delivery; subject: the delivery. Five days, as mail servers do (RFC 5321 §4.5.4.1).
+/// Send one delivery; subject: the delivery. Five days, as mail servers do (RFC 5321 §4.5.4.1). The lease covers the ten
+/// minutes that a server may think about a mail.
 pub const DELIVER: Kind = Kind {
     name: "deliver",
-    lease: Duration::from_mins(3),
+    lease: Duration::from_mins(15),
     max_attempts: i32::MAX,
     backoff: Duration::from_secs(5),
     backoff_cap: Duration::from_hours(1),
@@ -316,6 +317,11 @@ pub async fn retry(db: &PgPool, id: JobId, now: DateTime<Utc>) -> sqlx::Result<b
     let found = sql::revive(&mut tx, id, now).await?;
     tx.commit().await?;
     Ok(found)
+}
+
+/// Takes the dead letters about a subject off the list: it goes on another way.
+pub async fn forget_dead(tx: &mut Tx, kind: &Kind, subject: i64) -> sqlx::Result<()> {
+    sql::forget_dead(tx, kind.name, subject).await
 }
 
 /// Takes a job away for good and says what it was.

@@ -139,6 +139,13 @@ pub(super) async fn revive(tx: &mut Tx, id: JobId, now: DateTime<Utc>) -> sqlx::
     Ok(true)
 }
 
+pub(super) async fn forget_dead(tx: &mut Tx, kind: &str, subject: i64) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM jobs WHERE kind = $1 AND subject = $2 AND failed_at IS NOT NULL", kind, subject)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
 pub(super) async fn delete(tx: &mut Tx, id: JobId) -> sqlx::Result<Option<Job>> {
     sqlx::query_as!(
         Job,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::FusedFuture;
 use serenity::gateway::GatewayError;
 use serenity::http::HttpError;
 use sqlx::PgPool;
@@ -38,6 +39,8 @@ use listener::Listener;
 const READING_AT_ONCE: usize = 4;
 /// How long Discord may take to say where its gateway is.
 const ANSWER: Duration = Duration::from_secs(20);
+/// How long it may take to note how Discord fares.
+const NOTING: Duration = Duration::from_secs(2);
 /// A connection that held this long was a good one.
 const SETTLED: Duration = Duration::from_mins(1);
 /// What was heard last is stored within this time when the connection ends.
@@ -130,8 +133,9 @@ impl Gateway {
 
     /// Notes how the bot fares, for people and probers.
     async fn note(&self, trouble: Option<String>) {
-        let noted = ingest::note_health(&self.db, &self.clock, ingest::DISCORD, trouble.as_deref()).await;
-        if let Err(error) = noted {
+        let noting = ingest::note_health(&self.db, &self.clock, ingest::DISCORD, trouble.as_deref());
+        // Where the database is away, that is worse, and said elsewhere.
+        if let Ok(Err(error)) = tokio::time::timeout(NOTING, noting).await {
             tracing::warn!("how Discord fares can't be noted: {error:#}");
         }
         self.progress.send_if_modified(|progress| {
@@ -227,16 +231,21 @@ async fn hold(
         let (mut listening, mut answering) = (listening.fuse(), answering.fuse());
         let end = tokio::select! {
             biased;
-            () = shutdown.cancelled() => End::Stopped,
-            ended = watch_over(gateway, &mut line) => ended,
-            end = watch_lock(&gateway.pace, lock) => end,
-            Err(error) = &mut listening => refused_or_lost(&error),
-            Err(error) = setup::keep_set_up(gateway) => refused_or_lost(&error),
+            () = shutdown.cancelled() => Some(End::Stopped),
+            ended = watch_over(gateway, &mut line) => Some(ended),
+            end = watch_lock(&gateway.pace, lock) => Some(end),
+            Err(error) = &mut listening => Some(refused_or_lost(&error)),
+            Err(error) = setup::keep_set_up(gateway) => Some(refused_or_lost(&error)),
             never = note_well(gateway) => match never {},
-            () = &mut answering => End::Lost("no more interactions".to_owned()),
+            // The line is gone, and is about to say why.
+            () = &mut answering => None,
+        };
+        let end = match end {
+            Some(end) => end,
+            None => watch_over(gateway, &mut line).await,
         };
         // What has come in is still stored and answered: neither is stopped in the middle, unless it takes too long.
-        let finishing = async { tokio::join!(line.close(), &mut listening, &mut answering) };
+        let finishing = async { tokio::join!(line.close(), finish(&mut listening), finish(&mut answering)) };
         if tokio::time::timeout(FINISHING, finishing).await.is_err() {
             tracing::warn!("what was said last in Discord could not be stored yet");
         }
@@ -244,6 +253,13 @@ async fn hold(
     };
     *leftover = listener.leftover();
     end
+}
+
+/// Waits for the end of what may have come to it already.
+async fn finish<F: FusedFuture + Unpin>(mut work: F) {
+    if !work.is_terminated() {
+        (&mut work).await;
+    }
 }
 
 async fn watch_lock(pace: &Pace, lock: &mut ReaderLock) -> End {

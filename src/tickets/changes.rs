@@ -1,7 +1,7 @@
 //! What the machine proposes and decides about a ticket: triage results and assignments, written so that a
 //! person's work is never undone.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -189,10 +189,14 @@ pub async fn record_assignment(
 }
 
 /// Tickets that fell back and that nobody touched since, that stayed unassigned, or that somebody has who is no longer
-/// staff; oldest first.
-pub async fn waiting_for_someone(tx: &mut Tx) -> sqlx::Result<Vec<TicketId>> {
-    Ok(sql::waiting_for_someone(tx).await?.into_iter().map(TicketId).collect())
+/// staff; and those that had no judgement for so long that it will not come. Oldest first.
+pub async fn waiting_for_someone(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<Vec<TicketId>> {
+    let waiting = sql::waiting_for_someone(tx, now - LONGEST_WAIT).await?;
+    Ok(waiting.into_iter().map(TicketId).collect())
 }
+
+/// A judgement takes minutes at most; after this long its job is dead.
+const LONGEST_WAIT: TimeDelta = TimeDelta::hours(1);
 
 /// The last choice made for a ticket.
 #[derive(Clone, Debug, Serialize)]

@@ -453,10 +453,15 @@ pub async fn bounced(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<TicketId>> {
     let state = if permanent { "bounced" } else { "delayed" };
-    let Some(ticket) = sql::set_bounced(tx, delivery.0, state, detail).await? else { return Ok(None) };
+    let Some(bounced) = sql::set_bounced(tx, delivery.0, state, detail).await? else { return Ok(None) };
+    let ticket = TicketId(bounced.ticket_id);
     let data = json!({"delivery": delivery, "detail": detail});
-    sql::insert_event(tx, ticket, state, None, Channel::Email, &data, now).await?;
-    Ok(Some(TicketId(ticket)))
+    sql::insert_event(tx, ticket.0, state, None, Channel::Email, &data, now).await?;
+    // Only answers carry a message.
+    if let Some(message) = bounced.message_id.filter(|_| permanent) {
+        outbox::notify_undelivered(tx, ticket, MessageId(message), now).await?;
+    }
+    Ok(Some(ticket))
 }
 
 /// Whether this person takes part in the ticket.

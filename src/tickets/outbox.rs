@@ -59,6 +59,8 @@ pub struct Carried {
     pub author_name: Option<String>,
     pub author_address: Option<String>,
     pub unverified: bool,
+    /// Whom it did not reach, and why.
+    pub undelivered: Option<String>,
     /// Why a mail that claims to be staff's was kept as a note.
     pub why_unverified: Option<String>,
     /// What of the mail could not be read or was left out.
@@ -104,6 +106,19 @@ pub(super) async fn notify_staff(
     Ok(())
 }
 
+/// Tells who has the ticket that an answer did not arrive.
+pub async fn notify_undelivered(
+    tx: &mut Tx,
+    ticket: TicketId,
+    message: MessageId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    match sql::active_assignee(tx, ticket.0).await? {
+        Some(assignee) => notify_staff(tx, ticket, PersonId(assignee), Some(message), now).await,
+        None => Ok(()),
+    }
+}
+
 /// Enters one delivery of a reply for every participant but its author.
 pub(super) async fn reply_to_participants(
     tx: &mut Tx,
@@ -137,6 +152,11 @@ pub async fn is_notice(tx: &mut Tx, delivery: DeliveryId) -> sqlx::Result<bool> 
     sql::is_notice(tx, delivery.0).await
 }
 
+/// The newest notices about a ticket that a member of staff was sent, as they were sent.
+pub async fn notices_to(tx: &mut Tx, ticket: TicketId, staff: PersonId) -> sqlx::Result<Vec<Vec<u8>>> {
+    sql::notices_to(tx, ticket.0, staff.0).await
+}
+
 /// Reads what a notice tells of its ticket.
 pub async fn facts(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<Facts> {
     sql::facts(db, ticket.0).await
@@ -149,6 +169,12 @@ pub async fn acknowledgements_since(
     since: DateTime<Utc>,
 ) -> sqlx::Result<i64> {
     sql::acknowledgements_since(db, address, since).await
+}
+
+/// Whether a mail to this address came back for good, and neither has anybody written from it since nor has anything
+/// been sent there after all.
+pub async fn has_bounced(db: &sqlx::PgPool, address: &str) -> sqlx::Result<bool> {
+    sql::has_bounced(db, address).await
 }
 
 /// A mail as it will be sent, every time the same.
@@ -228,6 +254,33 @@ pub async fn mark_unsent(
     let data =
         json!({"delivery": delivery.id, "purpose": delivery.purpose, "state": state, "reason": reason});
     super::sql::insert_event(tx, delivery.ticket.0, "delivery", None, Channel::Email, &data, now).await
+}
+
+/// A mail that was not sent, or came back.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unsent {
+    pub id: DeliveryId,
+    pub ticket_id: TicketId,
+    pub kind: String,
+    pub address: String,
+    pub state: String,
+    pub reason: Option<String>,
+    pub created_at: DateTime<Utc>,
+}
+
+/// The mails that were not sent or came back, oldest first.
+pub async fn unsent(db: &sqlx::PgPool, limit: i64) -> sqlx::Result<Vec<Unsent>> {
+    sql::unsent(db, limit).await
+}
+
+/// Puts a mail back to work that was given up, suppressed or cancelled, or that came back. False: there is none.
+pub async fn retry(tx: &mut Tx, delivery: DeliveryId, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let Some(ticket) = sql::retry(tx, delivery.0).await? else { return Ok(false) };
+    queue::forget_dead(tx, &queue::DELIVER, delivery.0).await?;
+    queue::enqueue(tx, &queue::DELIVER, delivery.0, now).await?;
+    let data = json!({"delivery": delivery, "state": "waiting"});
+    super::sql::insert_event(tx, ticket, "delivery", None, Channel::Email, &data, now).await?;
+    Ok(true)
 }
 
 /// Cancels a delivery that has not left. False: it has, or there is none.

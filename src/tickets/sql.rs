@@ -349,14 +349,21 @@ pub(super) async fn close_resolved(
     .await
 }
 
+pub(super) struct Bounced {
+    pub(super) ticket_id: i64,
+    pub(super) message_id: Option<i64>,
+}
+
 pub(super) async fn set_bounced(
     tx: &mut Tx,
     delivery: i64,
     state: &str,
     detail: &str,
-) -> sqlx::Result<Option<i64>> {
-    sqlx::query_scalar!(
-        "UPDATE deliveries SET state = $2, reason = $3 WHERE id = $1 AND state IN ('sent', 'delayed') RETURNING ticket_id",
+) -> sqlx::Result<Option<Bounced>> {
+    sqlx::query_as!(
+        Bounced,
+        "UPDATE deliveries SET state = $2, reason = $3 WHERE id = $1 AND state IN ('sent', 'delayed')
+         RETURNING ticket_id, message_id",
         delivery,
         state,
         detail

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use serenity::model::event::{Event, UnknownEvent};
-use serenity::model::id::GuildId;
+use serenity::model::id::{GuildId, MessageId};
 
 use crate::discord::request::Request;
 use crate::discord::said;
@@ -71,7 +71,7 @@ pub(super) fn sort(event: &Event, guild: u64) -> Sorted {
         Event::GuildCreate(create) if create.guild.id.get() == guild => {
             let newest = create.guild.threads.iter().map(|thread| {
                 // A thread in which nothing was said yet has no message after itself.
-                let last = thread.last_message_id.map_or(thread.id.get(), |id| id.get());
+                let last = thread.last_message_id.map_or(thread.id.get(), MessageId::get);
                 (thread.id.get(), last)
             });
             vec![Heard::Listed(newest.collect())]

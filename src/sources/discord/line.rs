@@ -30,7 +30,7 @@ use super::Progress;
 use super::heard::{self, Heard};
 use crate::discord::request::Request;
 
-/// What the bot asks to be told. MESSAGE_CONTENT has to be switched on in the developer portal.
+/// What the bot asks to be told. `MESSAGE_CONTENT` has to be switched on in the developer portal.
 const INTENTS: GatewayIntents =
     GatewayIntents::GUILDS.union(GatewayIntents::GUILD_MESSAGES).union(GatewayIntents::MESSAGE_CONTENT);
 /// Changes that wait for the database; more of them are dropped, and read again later.
@@ -191,8 +191,9 @@ impl Line {
             .name("discord-gateway".to_owned())
             .spawn(move || {
                 let end = runtime.block_on(live(options, started, its_stop));
-                runtime.shutdown_background();
+                // Whoever waits for it may have gone.
                 ended_in.send(end).ok();
+                runtime.shutdown_background();
             })
             .context("cannot start the gateway's thread")?;
         let manager = starting.await.context("the gateway's thread died")?;
@@ -304,5 +305,24 @@ async fn sign_off(manager: &ShardManager, life: &Arc<RwLock<TypeMap>>) {
     let patience = Instant::now() + Duration::from_secs(2);
     while Arc::strong_count(life) > HOLDERS && Instant::now() < patience {
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::heard::{Change, What};
+    use super::*;
+
+    #[test]
+    fn after_something_was_dropped_nothing_is_let_in_before_it_is_read_again() {
+        let backlog = Backlog::default();
+        let change = |message| Change { channel: 1, message, what: What::Deleted };
+        assert!((0..MOST_CHANGES).all(|_| backlog.admit(&change(5))));
+        assert!(!backlog.admit(&change(6)));
+        backlog.taken();
+        assert!(!backlog.admit(&change(7)), "there is room, but what comes now would hide the gap");
+        assert_eq!(backlog.take_dropped(), Some(Dropped { first: u64::MAX, count: 2, revisions: 2 }));
+        assert!(backlog.admit(&change(8)));
+        assert_eq!(backlog.take_dropped(), None);
     }
 }

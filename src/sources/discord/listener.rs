@@ -199,12 +199,11 @@ impl Listener {
         for thread in threads {
             let Some(channel) = thread.channel else { continue };
             let from = catch_up::start(&thread, lost);
-            match self.behind.get_mut(&channel) {
-                Some(behind) => behind.again = Some(behind.again.map_or(from, |again| again.min(from))),
-                None => {
-                    self.read_on(channel, thread.clone(), from);
-                    self.behind.insert(channel, Behind { thread, held: Vec::new(), again: None });
-                }
+            if let Some(behind) = self.behind.get_mut(&channel) {
+                behind.again = Some(behind.again.map_or(from, |again| again.min(from)));
+            } else {
+                self.read_on(channel, thread.clone(), from);
+                self.behind.insert(channel, Behind { thread, held: Vec::new(), again: None });
             }
         }
     }

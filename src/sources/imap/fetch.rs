@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_imap::imap_proto::{AttributeValue, Response};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
 use super::connection::{ANSWER, Connection, ImapError, silent};
@@ -16,8 +16,12 @@ const MOST_MAILS: usize = 100;
 const MOST_BYTES: u64 = 16 * 1024 * 1024;
 /// The slowest line that is still worth waiting for.
 const BYTES_PER_SECOND: u64 = 16 * 1024;
-/// A mail that failed this often by itself is given up. One answer that makes no sense counts [`NONSENSE`].
+/// A mail that failed this often by itself is suspected. One answer that makes no sense counts [`NONSENSE`].
 const STRIKES: u32 = 5;
+/// A suspect that no other mail bears witness against is given up after this long.
+const LONGEST_TRUST: TimeDelta = TimeDelta::hours(6);
+/// As much of another mail shows that the server can read mail.
+const WITNESS_BYTES: usize = 1024;
 const NONSENSE: u32 = 3;
 /// Longest line in an answer that is read by hand.
 const LONGEST_LINE: u64 = 64 * 1024;
@@ -79,16 +83,28 @@ pub(super) struct Suspects {
     strikes: BTreeMap<u32, Strikes>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Strikes {
     count: u32,
     nonsense: bool,
     reason: String,
+    first: DateTime<Utc>,
+    /// The server gave another mail meanwhile.
+    witnessed: bool,
+    /// It is given up.
+    hopeless: bool,
+}
+
+impl Strikes {
+    fn since(first: DateTime<Utc>) -> Self {
+        Self { count: 0, nonsense: false, reason: String::new(), first, witnessed: false, hopeless: false }
+    }
 }
 
 impl Suspects {
-    /// Remembers that fetching this portion failed.
-    pub(super) fn note(&mut self, portion: &Portion, error: &ImapError) {
+    /// Remembers that fetching this portion failed. A mail is given up where it is the mail that is at fault: a server
+    /// that can't read any for a while must not cost those that wait.
+    pub(super) fn note(&mut self, portion: &Portion, error: &ImapError, now: DateTime<Utc>) {
         let nonsense = match error {
             ImapError::Unparsable => true,
             ImapError::Refused(_) | ImapError::Withheld | ImapError::Lost(_) => false,
@@ -98,10 +114,13 @@ impl Suspects {
             | ImapError::Storage(_) => return,
         };
         if portion.is_single() {
-            let strikes = self.strikes.entry(portion.last()).or_default();
+            let strikes = self.strikes.entry(portion.last()).or_insert_with(|| Strikes::since(now));
             strikes.count += if nonsense { NONSENSE } else { 1 };
             strikes.nonsense |= nonsense;
             strikes.reason = error.to_string();
+            let is_old = now - strikes.first >= LONGEST_TRUST;
+            strikes.hopeless =
+                strikes.count >= STRIKES && (strikes.nonsense || strikes.witnessed || is_old);
         } else {
             self.alone_until = portion.last();
         }
@@ -118,11 +137,30 @@ impl Suspects {
 
     fn how(&self, mail: Listed, max_bytes: usize) -> How {
         match self.strikes.get(&mail.uid) {
-            Some(strikes) if strikes.count >= STRIKES => How::Never,
+            Some(strikes) if strikes.hopeless => How::Never,
             Some(strikes) if strikes.nonsense => How::ByHand,
             _ if mail.size as usize > max_bytes => How::Start,
             _ => How::Whole,
         }
+    }
+
+    /// Before a suspect is fetched, the next mail is: if the server gives that one, the fault is the suspect's.
+    pub(super) async fn hear_witness(
+        &mut self,
+        connection: &mut Connection,
+        portion: &Portion,
+        listed: &[Listed],
+    ) -> Result<(), ImapError> {
+        let uid = portion.last();
+        let is_witness = |mail: &&Listed| mail.uid > uid && !self.strikes.contains_key(&mail.uid);
+        let witness = listed.iter().find(is_witness).map(|mail| mail.uid);
+        let Some(strikes) = self.strikes.get_mut(&uid).filter(|s| s.count >= STRIKES && !s.hopeless) else {
+            return Ok(());
+        };
+        if let (Some(witness), false) = (witness, strikes.witnessed) {
+            strikes.witnessed = read_start(connection, witness, WITNESS_BYTES).await?;
+        }
+        Ok(())
     }
 
     fn reason(&self, uid: u32) -> String {
@@ -263,6 +301,33 @@ pub(super) async fn fetch(
     Ok(Haul { mails, unreadable: None, last })
 }
 
+/// Whether the server gives the start of a mail.
+async fn read_start(connection: &mut Connection, uid: u32, bytes: usize) -> Result<bool, ImapError> {
+    let mut given = false;
+    let command = format!("UID FETCH {uid} (UID BODY.PEEK[]<0.{bytes}>)");
+    connection
+        .command(&command, ANSWER * 2, |response| {
+            let Response::Fetch(_, attributes) = response else { return };
+            given |= attributes.iter().any(|a| matches!(a, AttributeValue::BodySection { data: Some(_), .. }));
+        })
+        .await?;
+    Ok(given)
+}
+
+/// One mail that was given up, once more. `None`: it is not given, or it is gone.
+pub(super) async fn once_more(
+    connection: &mut Connection,
+    uid: u32,
+    max_bytes: usize,
+) -> Result<Option<Vec<u8>>, ImapError> {
+    let portion = Portion { uids: vec![uid], bytes: max_bytes as u64, how: How::ByHand };
+    match fetch(connection, &portion, max_bytes, &Suspects::default()).await {
+        Ok(haul) => Ok(haul.mails.into_iter().next().map(|mail| mail.raw)),
+        Err(ImapError::Refused(_) | ImapError::Withheld) => Ok(None),
+        Err(other) => Err(other),
+    }
+}
+
 /// Whether any of these mails is still in the folder.
 async fn still_there(connection: &mut Connection, uids: &[u32]) -> Result<bool, ImapError> {
     // Until the next command that may say EXPUNGE, the server pretends that they are.
@@ -380,19 +445,35 @@ mod tests {
     fn trouble_narrows_down_to_one_mail_and_then_passes_it_by() {
         let listed = mails(&[10; 4]);
         let mut suspects = Suspects::default();
+        let now = DateTime::UNIX_EPOCH;
         let all = portions(&listed, 1000, &suspects);
-        suspects.note(&all[0], &ImapError::Unparsable);
+        suspects.note(&all[0], &ImapError::Unparsable, now);
         assert_eq!(cut(&listed, &suspects).len(), 4);
         let third = Portion { uids: vec![3], bytes: 10, how: How::Whole };
-        suspects.note(&third, &ImapError::Unparsable);
+        suspects.note(&third, &ImapError::Unparsable, now);
         assert_eq!(cut(&listed, &suspects)[2], (vec![3], How::ByHand));
-        suspects.note(&third, &ImapError::Lost("gone".to_owned()));
+        suspects.note(&third, &ImapError::Lost("gone".to_owned()), now);
         assert_eq!(cut(&listed, &suspects)[2], (vec![3], How::ByHand));
-        suspects.note(&third, &ImapError::Storage(anyhow::anyhow!("ours")));
-        suspects.note(&third, &ImapError::Withheld);
+        suspects.note(&third, &ImapError::Storage(anyhow::anyhow!("ours")), now);
+        suspects.note(&third, &ImapError::Withheld, now);
         assert_eq!(cut(&listed, &suspects)[2], (vec![3], How::Never));
         suspects.settle(3);
         assert_eq!(cut(&listed, &suspects)[2], (vec![3], How::Whole));
+    }
+
+    #[test]
+    fn a_mail_that_nothing_speaks_against_is_given_up_late() {
+        let listed = mails(&[10; 2]);
+        let mut suspects = Suspects::default();
+        let second = Portion { uids: vec![2], bytes: 10, how: How::Whole };
+        let refused = ImapError::Refused("not now".to_owned());
+        for minutes in [0, 1, 2, 3, 4, 5, 359] {
+            let now = DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes);
+            suspects.note(&second, &refused, now);
+            assert_eq!(cut(&listed, &suspects)[1], (vec![2], How::Whole), "{minutes}");
+        }
+        suspects.note(&second, &refused, DateTime::UNIX_EPOCH + LONGEST_TRUST);
+        assert_eq!(cut(&listed, &suspects)[1], (vec![2], How::Never));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::fetch::{self, Haul, Suspects};
 use crate::clock::Clock;
 use crate::config::{After, Start};
 use crate::crash;
-use crate::ingest::{self, Source};
+use crate::ingest::{self, Fetched, Source};
 use crate::sources::lock::ReaderLock;
 
 /// One mailbox and all that reading it takes.
@@ -70,6 +70,8 @@ pub struct Progress {
     suspects: Suspects,
     uidvalidity: u32,
     failures: u32,
+    /// When mails that the server did not give were last asked for.
+    asked_again: Option<DateTime<Utc>>,
     /// The number of the account that the name stands for.
     account: i32,
 }
@@ -178,6 +180,7 @@ async fn sync(
     // Each further round fetches with narrower portions: the server refused a wider one.
     while let Narrowed::Yes = read_new(connection, reader, opened, lock.as_deref_mut(), &mut count).await? {}
     check(lock).await?;
+    ask_again(connection, reader, opened.uidvalidity).await?;
     let health = act_on_committed(connection, reader, opened.uidvalidity).await?;
     note_health(reader, health.as_deref()).await;
     Ok(count)
@@ -210,6 +213,10 @@ async fn read_new(
     let mut fetched: Option<Haul> = None;
     let mut outcome = Ok(Narrowed::No);
     for portion in fetch::portions(&listed, max_bytes, &suspects) {
+        if let Err(error) = suspects.hear_witness(connection, &portion, &listed).await {
+            outcome = Err(error);
+            break;
+        }
         let committing = commit(reader, opened.uidvalidity, fetched.take(), lock.as_deref_mut());
         let (next, committed) =
             tokio::join!(fetch::fetch(connection, &portion, max_bytes, &suspects), committing);
@@ -222,7 +229,7 @@ async fn read_new(
             (_, Err(error)) => Err(error),
             (Err(error), Ok(new)) => {
                 *count += new;
-                suspects.note(&portion, &error);
+                suspects.note(&portion, &error, reader.clock.now());
                 match error {
                     ImapError::Refused(_) | ImapError::Withheld if !portion.is_single() => Ok(Narrowed::Yes),
                     other => Err(other),
@@ -251,6 +258,8 @@ struct Beginning {
     leave_until: Option<DateTime<Utc>>,
 }
 
+/// How often mails are asked for that the server did not give.
+const ASK_AGAIN: TimeDelta = TimeDelta::hours(6);
 /// How far the clock of another computer may differ from ours.
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::hours(1);
 
@@ -339,6 +348,27 @@ async fn commit(
     let count = mails.len();
     ingest::receive_imap(db, clock, source, mails, last).await?;
     Ok(count)
+}
+
+/// Asks for the mails once more that the server did not give: what was wrong with it may have been put right.
+async fn ask_again(
+    connection: &mut Connection,
+    reader: &mut Reader,
+    uidvalidity: u32,
+) -> Result<(), ImapError> {
+    let now = reader.clock.now();
+    if reader.progress.asked_again.is_some_and(|at| now - at < ASK_AGAIN) {
+        return Ok(());
+    }
+    // Before it is done: a mail that breaks the connection must not do so each time.
+    reader.progress.asked_again = Some(now);
+    let source = source(reader, uidvalidity);
+    for uid in ingest::unreadable(&reader.db, source).await? {
+        if let Some(raw) = fetch::once_more(connection, uid, reader.max_message_bytes).await? {
+            ingest::receive_late(&reader.db, &reader.clock, source, Fetched { uid, raw }).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Fails where another process may be reading by now.

@@ -199,7 +199,10 @@ pub(super) async fn apply_assignment(
     Ok(())
 }
 
-pub(super) async fn waiting_for_someone(tx: &mut Tx) -> sqlx::Result<Vec<i64>> {
+pub(super) async fn waiting_for_someone(
+    tx: &mut Tx,
+    opened_before: DateTime<Utc>,
+) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar!(
         r#"SELECT id AS "id!" FROM tickets t
          WHERE assignment_outcome IN ('fallback', 'unassigned') AND status IN ('new', 'open') AND NOT assignee_set
@@ -208,7 +211,11 @@ pub(super) async fn waiting_for_someone(tx: &mut Tx) -> sqlx::Result<Vec<i64>> {
          UNION
          SELECT t.id FROM tickets t JOIN persons p ON p.id = t.assignee_id
          WHERE t.status IN ('new', 'open', 'pending') AND NOT (p.active AND p.role <> 'user')
-         ORDER BY 1"#
+         UNION
+         SELECT id FROM tickets
+         WHERE status = 'new' AND assignment_outcome IS NULL AND NOT assignee_set AND created_at < $1
+         ORDER BY 1"#,
+        opened_before
     )
     .fetch_all(&mut **tx)
     .await

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{Carried, Delivery, Facts, File, Fixed, Purpose};
+use super::{Carried, Delivery, Facts, File, Fixed, Purpose, Unsent};
 use crate::ids::{DeliveryId, MessageId, PersonId, TicketId};
 use crate::queue::Tx;
 
@@ -69,7 +69,9 @@ pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delive
                    ORDER BY i.id LIMIT 1) AS a_address,
                   (SELECT e.data->>'why' FROM ticket_events e
                    WHERE e.ticket_id = d.ticket_id AND e.kind = 'unverified_note'
-                     AND (e.data->>'message')::BIGINT = a.id) AS a_why
+                     AND (e.data->>'message')::BIGINT = a.id) AS a_why,
+                  (SELECT string_agg(b.address || ': ' || COALESCE(b.reason, b.state), '; ' ORDER BY b.id) FROM deliveries b
+                   WHERE b.message_id = a.id AND b.kind = 'reply' AND b.state IN ('bounced', 'suppressed')) AS a_undelivered
            FROM deliveries d
            JOIN tickets t ON t.id = d.ticket_id
            JOIN persons p ON p.id = d.recipient_id
@@ -110,6 +112,7 @@ pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delive
             author_name: r.m_author,
             author_address: None,
             unverified: false,
+            undelivered: None,
             why_unverified: None,
             problems: None,
             attachments: Vec::new(),
@@ -122,6 +125,7 @@ pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delive
             author_name: r.a_author,
             author_address: r.a_address,
             unverified: r.a_unverified.unwrap_or(false),
+            undelivered: r.a_undelivered,
             why_unverified: r.a_why,
             problems: r.a_problems,
             attachments: Vec::new(),
@@ -135,6 +139,18 @@ pub(super) async fn is_notice(tx: &mut Tx, delivery: i64) -> sqlx::Result<bool> 
         delivery
     )
     .fetch_one(&mut **tx)
+    .await
+}
+
+pub(super) async fn notices_to(tx: &mut Tx, ticket: i64, staff: i64) -> sqlx::Result<Vec<Vec<u8>>> {
+    sqlx::query_scalar!(
+        r#"SELECT content AS "content!" FROM deliveries
+           WHERE ticket_id = $1 AND recipient_id = $2 AND kind = 'notice' AND content IS NOT NULL
+           ORDER BY id DESC LIMIT 20"#,
+        ticket,
+        staff
+    )
+    .fetch_all(&mut **tx)
     .await
 }
 
@@ -198,6 +214,35 @@ pub(super) async fn acknowledgements_since(
     .await
 }
 
+pub(super) async fn has_bounced(db: &PgPool, address: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+             SELECT FROM deliveries d JOIN ticket_events e ON e.ticket_id = d.ticket_id AND e.kind = 'bounced'
+               AND (e.data->>'delivery')::BIGINT = d.id
+             WHERE d.state = 'bounced' AND d.address = $1
+               AND NOT EXISTS (SELECT FROM deliveries s
+                               WHERE s.address = $1 AND s.state = 'sent' AND s.sent_at > e.at)
+               AND NOT EXISTS (SELECT FROM messages m
+                               WHERE m.created_at > e.at AND m.kind <> 'outbound'
+                                 AND (m.reply_to = $1 OR m.author_id IN (
+                                        SELECT person_id FROM identities WHERE channel = 'email' AND address = $1)))
+           ) AS "found!""#,
+        address
+    )
+    .fetch_one(db)
+    .await
+}
+
+pub(super) async fn active_assignee(tx: &mut Tx, ticket: i64) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        "SELECT p.id FROM tickets t JOIN persons p ON p.id = t.assignee_id
+         WHERE t.id = $1 AND p.active AND p.role <> 'user'",
+        ticket
+    )
+    .fetch_optional(&mut **tx)
+    .await
+}
+
 pub(super) async fn fix(tx: &mut Tx, delivery: i64, ticket: i64, fixed: &Fixed) -> sqlx::Result<()> {
     sqlx::query!(
         "WITH i AS (INSERT INTO thread_ids (id_hash, ticket_id) VALUES ($5, $6) ON CONFLICT (id_hash) DO NOTHING)
@@ -257,6 +302,29 @@ pub(super) async fn set_state(
 pub(super) async fn cancel(tx: &mut Tx, delivery: i64) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar!(
         "UPDATE deliveries SET state = 'cancelled' WHERE id = $1 AND state IN ('waiting', 'failed') RETURNING ticket_id",
+        delivery
+    )
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+pub(super) async fn unsent(db: &PgPool, limit: i64) -> sqlx::Result<Vec<Unsent>> {
+    sqlx::query_as!(
+        Unsent,
+        r#"SELECT id AS "id: DeliveryId", ticket_id AS "ticket_id: TicketId", kind, address, state, reason, created_at
+           FROM deliveries WHERE state <> 'sent' AND kind <> 'relay' ORDER BY id LIMIT $1"#,
+        limit
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// A suppressed one stays so until it is sent: it says that a person wants it.
+pub(super) async fn retry(tx: &mut Tx, delivery: i64) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        "UPDATE deliveries SET state = CASE state WHEN 'suppressed' THEN state ELSE 'waiting' END
+         WHERE id = $1 AND kind <> 'relay' AND state IN ('failed', 'suppressed', 'bounced', 'cancelled')
+         RETURNING ticket_id",
         delivery
     )
     .fetch_optional(&mut **tx)
