@@ -1,5 +1,6 @@
 //! The process dies between any two steps; it is started again, and the end is as if nothing had happened.
 
+mod asking;
 mod discord;
 
 use std::collections::BTreeMap;
@@ -55,7 +56,10 @@ fn times(point: &str) -> u32 {
 
 /// Not on a mail's way by IMAP.
 fn has_its_own_test(point: &str) -> bool {
-    point == "maildir.received" || point.starts_with("letter.") || discord::is_there(point)
+    point == "maildir.received"
+        || point.starts_with("letter.")
+        || discord::is_there(point)
+        || asking::is_there(point)
 }
 
 fn adas_mail() -> Mail {

@@ -358,6 +358,8 @@ async fn the_doctor_says_what_is_right_and_what_is_not() {
         };
         findings.iter().map(line).collect::<Vec<_>>().join("\n")
     };
+    assert!(!report().await.contains("FAIL"), "with the role of its invitation all is well");
+    discord.takes_the_bots_role();
     insta::assert_snapshot!(report().await, @"
     ok discord token: is that of the bot ticketd
     ok discord intents: Message Content is on

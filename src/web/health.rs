@@ -116,6 +116,10 @@ pub fn describe_metrics() {
     describe_counter!("ticketd_assignments_total", "Assignments, by outcome");
     describe_counter!("ticketd_deliveries_total", "Attempts to send, by outcome");
     describe_counter!("ticketd_jobs_total", "Jobs run, by kind and outcome");
+    describe_counter!(
+        "ticketd_interactions_total",
+        "Commands, clicks and forms in Discord that were worked on, by what was asked and by fate"
+    );
     describe_counter!("ticketd_logins_total", "Log-ins, by outcome");
     describe_counter!(
         "ticketd_discord_received_total",

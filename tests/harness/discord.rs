@@ -243,6 +243,13 @@ impl Discord {
         }
     }
 
+    /// The bot's own role is taken from it, and with it every right that its invitation asked for.
+    pub fn takes_the_bots_role(&self) {
+        if let Some(bot) = self.shared.lock().people.get_mut(&BOT) {
+            bot.roles.clear();
+        }
+    }
+
     /// A tag of a forum that someone made by hand.
     pub fn adds_tag(&self, forum: Id, name: &str) {
         let mut world = self.shared.lock();

@@ -14,6 +14,7 @@ use super::discord;
 use super::stage::{Ingest, is_refusal};
 use crate::clock::Clock;
 use crate::config::{Config, Discord as Settings};
+use crate::crash;
 use crate::discord::api::{Api, ApiError, File, Message};
 use crate::discord::card;
 use crate::discord::request::Request;
@@ -272,7 +273,9 @@ impl Interact<'_> {
             drop(tx);
             return job.done(self.db.begin().await?).await;
         }
+        crash::point("interact.before_commit");
         let done = job.done(tx).await?;
+        crash::point("interact.committed");
         metrics::counter!("ticketd_interactions_total", "command" => label.to_owned(), "outcome" => said.fate)
             .increment(1);
         tracing::info!(
@@ -288,6 +291,7 @@ impl Interact<'_> {
         if let Some(token) = token {
             self.tell(&token, said).await;
         }
+        crash::point("interact.answered");
         Ok(done)
     }
 
@@ -326,6 +330,7 @@ impl Interact<'_> {
     async fn carry_out(&self, asked: &Asked<'_>, order: Result<Order, Misread>) -> Result<(Tx, Said), Halt> {
         rights::gate(asked.settings, asked.request)?;
         let person = self.identify(asked).await?;
+        crash::point("interact.identified");
         rights::may(&person, order.as_ref().map_or(Needs::Anyone, Order::needs))?;
         let order = order?;
         let found = match order.target() {
