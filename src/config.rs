@@ -463,7 +463,10 @@ impl Config {
             ("auth.signup", self.auth.signup == Some(true)),
             ("triage.auto_route_confidence", self.triage.auto_route_confidence.is_some()),
             ("mail.loop_per_domain_hour", self.mail.loop_per_domain_hour != 0),
-            ("mail.loop_per_ticket_hour", self.mail.loop_per_ticket_hour != MailRules::default().loop_per_ticket_hour),
+            (
+                "mail.loop_per_ticket_hour",
+                self.mail.loop_per_ticket_hour != MailRules::default().loop_per_ticket_hour,
+            ),
         ];
         set.into_iter().filter_map(|(name, is_set)| is_set.then_some(name)).collect()
     }

@@ -574,7 +574,8 @@ async fn a_ticket_whose_judgement_died_is_given_to_somebody_all_the_same() {
     desk.hires("Dora", Role::Admin, &[]).await;
     desk.gets(&bill(1)).await;
     desk.fetches().await;
-    let ingest = queue::claim(&desk.db, desk.clock.now(), 1).await.expect("the queue").pop().expect("the mail");
+    let ingest =
+        queue::claim(&desk.db, desk.clock.now(), 1).await.expect("the queue").pop().expect("the mail");
     assert!(desk.app.stages.run(&ingest).await);
     sqlx::raw_sql("DELETE FROM jobs WHERE kind = 'triage'").execute(&desk.db).await.expect("no judgement");
     looks_again(&desk).await;

@@ -220,6 +220,24 @@ async fn a_requester_in_discord_gets_a_thread_of_their_own_with_nothing_internal
 }
 
 #[tokio::test]
+async fn who_gives_a_ticket_back_leaves_its_requesters_thread() {
+    let room = Room::with_mias_ticket().await;
+    let own = room.discord.support_thread("#1001").await;
+    assert_eq!(own.members(), ["bea", "mia"]);
+    room.acts(async |tx, ticket, act| actions::release(tx, ticket, act).await).await;
+    assert_eq!(own.members(), ["mia"]);
+    room.acts(async |tx, ticket, act| actions::claim(tx, ticket, act).await).await;
+    assert_eq!(own.members(), ["bea", "mia"], "with the ticket they come back");
+    sqlx::query("UPDATE persons SET granted_role = 'user' WHERE name = 'Bea'")
+        .execute(&room.desk.db)
+        .await
+        .expect("a demotion");
+    room.acts(async |tx, ticket, act| actions::set_priority(tx, ticket, Priority::Urgent, act).await).await;
+    assert_eq!(own.members(), ["mia"]);
+    room.close().await;
+}
+
+#[tokio::test]
 async fn closing_archives_and_locks_last_and_reopening_unlocks() {
     let room = Room::with_mias_ticket().await;
     let (own, staff) = (room.discord.support_thread("#1001").await, room.discord.staff_thread("#1001").await);

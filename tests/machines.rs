@@ -141,7 +141,11 @@ async fn a_bounce_is_shown_at_the_mail_it_speaks_of() {
     assert_eq!(desk.tickets().await, 1, "a bounce opens nothing");
     assert_eq!(desk.conversation(1001).await.len(), 2, "and is no message");
     assert_eq!(desk.ticket(1001).await.status, status);
-    assert_eq!(desk.mails_to("bea@example.org").len(), told + 1, "who answered is told that it did not arrive");
+    assert_eq!(
+        desk.mails_to("bea@example.org").len(),
+        told + 1,
+        "who answered is told that it did not arrive"
+    );
     assert_eq!(desk.sink.mails().len(), sent + 1, "and is not answered");
     assert_eq!(desk.fates().await.split_off(1), ["suppressed"; 4]);
     desk.close().await;
@@ -393,6 +397,9 @@ async fn a_person_can_have_a_mail_sent_after_all() {
     assert_eq!(self::states(&desk).await, ["sent"; 3]);
     let again = program::run(&["deliveries", "retry", "--config", &config, "1"], "").await;
     assert_eq!(again.code, Some(1));
-    assert_eq!(again.err, "ticketd: there is no delivery 1 that was not sent (see `ticketd deliveries list`)\n");
+    assert_eq!(
+        again.err,
+        "ticketd: there is no delivery 1 that was not sent (see `ticketd deliveries list`)\n"
+    );
     desk.close().await;
 }

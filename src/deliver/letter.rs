@@ -48,10 +48,8 @@ impl Letters {
         crash::point("letter.composed");
         let name = format!("letter-{}", job.subject);
         // RFC 3834 §3.3: the null reverse-path, so that nothing answers it.
-        let attempt = self
-            .mailer
-            .send_within(LONGEST_TRY, &mailbox.name, "", &letter.address, &name, &content)
-            .await;
+        let attempt =
+            self.mailer.send_within(LONGEST_TRY, &mailbox.name, "", &letter.address, &name, &content).await;
         crash::point("letter.sent");
         match attempt {
             Attempt::Sent { .. } => {

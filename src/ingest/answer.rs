@@ -88,7 +88,9 @@ struct Quote {
 impl Quote {
     fn end(self) -> Result<(), &'static str> {
         if self.is_strange && !self.is_known {
-            return Err("lines that begin with > quote neither the notice nor the conversation: write them without the >");
+            return Err(
+                "lines that begin with > quote neither the notice nor the conversation: write them without the >",
+            );
         }
         Ok(())
     }
@@ -182,8 +184,9 @@ mod tests {
         };
         let line = format!("--- {ANSWER_ABOVE} ---");
         let nothing = Err("nothing is written above the line");
-        let strange =
-            Err("lines that begin with > quote neither the notice nor the conversation: write them without the >");
+        let strange = Err(
+            "lines that begin with > quote neither the notice nor the conversation: write them without the >",
+        );
         let remark = Err("it repeats remarks that are for staff only");
         for (visible, wanted) in [
             ("Done.", Ok("Done.")),

@@ -71,10 +71,9 @@ pub async fn cursor(db: &PgPool, mailbox: &str) -> anyhow::Result<Option<Cursor>
 pub async fn mailbox(db: &PgPool, mailbox: &str) -> anyhow::Result<Option<Mailbox>> {
     let Some(row) = sql::mailbox(db, mailbox).await? else { return Ok(None) };
     let cursor = match row.uidvalidity {
-        Some(uidvalidity) => Some(Cursor {
-            uidvalidity: u32::try_from(uidvalidity)?,
-            last_uid: u32::try_from(row.last_uid)?,
-        }),
+        Some(uidvalidity) => {
+            Some(Cursor { uidvalidity: u32::try_from(uidvalidity)?, last_uid: u32::try_from(row.last_uid)? })
+        }
         None => None,
     };
     Ok(Some(Mailbox {
@@ -208,12 +207,7 @@ pub async fn receive_unreadable(
 }
 
 /// Keeps the fact that mails lie in a folder and are left alone.
-pub async fn leave_alone(
-    db: &PgPool,
-    clock: &Clock,
-    source: Source<'_>,
-    uids: &[u32],
-) -> anyhow::Result<()> {
+pub async fn leave_alone(db: &PgPool, clock: &Clock, source: Source<'_>, uids: &[u32]) -> anyhow::Result<()> {
     let uids: Vec<i64> = uids.iter().map(|uid| i64::from(*uid)).collect();
     let reason = "it was there before the mailbox was first read (start = \"new\"), so it was not read";
     Ok(sql::insert_unread(db, source, "suppressed", &uids, reason, clock.now()).await?)

@@ -140,9 +140,13 @@ pub(super) async fn revive(tx: &mut Tx, id: JobId, now: DateTime<Utc>) -> sqlx::
 }
 
 pub(super) async fn forget_dead(tx: &mut Tx, kind: &str, subject: i64) -> sqlx::Result<()> {
-    sqlx::query!("DELETE FROM jobs WHERE kind = $1 AND subject = $2 AND failed_at IS NOT NULL", kind, subject)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!(
+        "DELETE FROM jobs WHERE kind = $1 AND subject = $2 AND failed_at IS NOT NULL",
+        kind,
+        subject
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 

@@ -157,6 +157,8 @@ pub struct Setting {
     pub requester: Option<u64>,
     pub assignee_name: Option<String>,
     pub assignee: Option<u64>,
+    /// All that may be in the requester's thread, as Discord knows them: the requester, participants, the assignee.
+    pub entitled: Vec<u64>,
     /// Why the thread for the requester shows nothing any more.
     pub requester_thread_broken: Option<String>,
 }
@@ -189,6 +191,11 @@ pub async fn made(db: &PgPool, thread: ThreadId, channel: u64) -> sqlx::Result<(
 /// Notes that a user was added to the thread.
 pub async fn joined(db: &PgPool, thread: ThreadId, user: u64) -> sqlx::Result<()> {
     sql::joined(db, thread.0, signed(user)).await
+}
+
+/// Notes that a user was taken out of the thread.
+pub async fn left(db: &PgPool, thread: ThreadId, user: u64) -> sqlx::Result<()> {
+    sql::left(db, thread.0, signed(user)).await
 }
 
 /// Notes whether the thread is archived and locked.

@@ -181,6 +181,21 @@ impl Visit<'_> {
         Ok(())
     }
 
+    /// Who has the ticket no more, or is staff no more, reads no further.
+    pub(super) async fn let_out(&mut self, channel: u64) -> Result<(), Stop> {
+        let entitled = &self.setting.entitled;
+        let surplus: Vec<u64> =
+            self.thread.members.iter().copied().filter(|user| !entitled.contains(user)).collect();
+        for user in surplus {
+            let api = self.api;
+            self.ask_in_thread(channel, || api.remove_member(channel, user)).await??;
+            crash::point("mirror.let_out");
+            threads::left(&self.deliver.db, self.thread.id, user).await?;
+            self.thread.members.retain(|member| *member != user);
+        }
+        Ok(())
+    }
+
     async fn let_one_in(&mut self, channel: u64, user: u64) -> Result<Result<(), ApiError>, Stop> {
         if self.thread.members.contains(&user) {
             return Ok(Ok(()));

@@ -139,8 +139,12 @@ impl Visit<'_> {
         if self.thread.archived && !closed {
             self.open(channel).await?;
         }
-        if self.thread.audience == Audience::Requester && !closed {
-            self.let_in(channel).await?;
+        if self.thread.audience == Audience::Requester {
+            // First, so that nothing more is said before those who are not meant to read it.
+            self.let_out(channel).await?;
+            if !closed {
+                self.let_in(channel).await?;
+            }
         }
         self.show_card(channel).await?;
         self.post_due(channel).await?;

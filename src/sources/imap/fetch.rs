@@ -119,8 +119,7 @@ impl Suspects {
             strikes.nonsense |= nonsense;
             strikes.reason = error.to_string();
             let is_old = now - strikes.first >= LONGEST_TRUST;
-            strikes.hopeless =
-                strikes.count >= STRIKES && (strikes.nonsense || strikes.witnessed || is_old);
+            strikes.hopeless = strikes.count >= STRIKES && (strikes.nonsense || strikes.witnessed || is_old);
         } else {
             self.alone_until = portion.last();
         }
@@ -184,7 +183,8 @@ pub(super) async fn older(
                 _ => None,
             });
             // Of a mail without a date that can be read nothing is known: it is read.
-            older.extend(uid(attributes).filter(|uid| *uid > after && date.is_some_and(|date| date < before)));
+            older
+                .extend(uid(attributes).filter(|uid| *uid > after && date.is_some_and(|date| date < before)));
         })
         .await?;
     older.sort_unstable();
@@ -307,7 +307,8 @@ async fn read_start(connection: &mut Connection, uid: u32, bytes: usize) -> Resu
     connection
         .command(&command, ANSWER * 2, |response| {
             let Response::Fetch(_, attributes) = response else { return };
-            given |= attributes.iter().any(|a| matches!(a, AttributeValue::BodySection { data: Some(_), .. }));
+            given |=
+                attributes.iter().any(|a| matches!(a, AttributeValue::BodySection { data: Some(_), .. }));
         })
         .await?;
     Ok(given)

@@ -199,10 +199,7 @@ pub(super) async fn apply_assignment(
     Ok(())
 }
 
-pub(super) async fn waiting_for_someone(
-    tx: &mut Tx,
-    opened_before: DateTime<Utc>,
-) -> sqlx::Result<Vec<i64>> {
+pub(super) async fn waiting_for_someone(tx: &mut Tx, opened_before: DateTime<Utc>) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar!(
         r#"SELECT id AS "id!" FROM tickets t
          WHERE assignment_outcome IN ('fallback', 'unassigned') AND status IN ('new', 'open') AND NOT assignee_set
