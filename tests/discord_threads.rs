@@ -9,7 +9,7 @@ use desk::{ADA, Room, TICKET, text_of};
 use ticketd::tickets::actions::{self, Revision};
 use ticketd::tickets::{Priority, Status};
 
-use crate::harness::discord::{PRIVATE_THREAD, PUBLIC_THREAD, STAFF, SUPPORT};
+use crate::harness::discord::{PRIVATE_THREAD, PUBLIC_THREAD, STAFF, SUPPORT, Thread};
 use crate::harness::mail::mail;
 
 #[tokio::test]
@@ -258,6 +258,31 @@ async fn closing_archives_and_locks_last_and_reopening_unlocks() {
     room.later(TimeDelta::seconds(11)).await;
     assert!(!own.archived() && own.shown().contains("Still there?"));
     assert_eq!(room.status().await, Status::Pending);
+    room.close().await;
+}
+
+#[tokio::test]
+async fn closing_leaves_the_conversation_as_a_file_once_each_time() {
+    let room = Room::with_transcripts().await;
+    let (own, staff) = (room.discord.support_thread("#1001").await, room.discord.staff_thread("#1001").await);
+    room.notes("He is angry, internal.").await;
+    let pages = |thread: &Thread| {
+        let files = thread.messages().into_iter().flat_map(|said| said.files);
+        let pages = files.filter(|(name, _)| name == "ticket-1001.html");
+        pages.map(|(_, page)| String::from_utf8(page).expect("text")).collect::<Vec<_>>()
+    };
+    room.acts(async |tx, ticket, act| actions::close(tx, ticket, act).await).await;
+    assert_eq!((pages(&own).len(), pages(&staff).len()), (1, 1));
+    assert!(pages(&own)[0].contains("It burns") && !pages(&own)[0].contains("internal"));
+    assert!(pages(&staff)[0].contains("He is angry, internal."));
+    assert!(own.archived() && staff.archived());
+    // A note that opens the thread once more is not another closing, not even when the nonce is forgotten.
+    room.later(TimeDelta::hours(1)).await;
+    room.notes("One more thing.").await;
+    assert_eq!((pages(&own).len(), pages(&staff).len()), (1, 1));
+    room.acts(async |tx, ticket, act| actions::reopen(tx, ticket, act).await).await;
+    room.acts(async |tx, ticket, act| actions::close(tx, ticket, act).await).await;
+    assert_eq!((pages(&own).len(), pages(&staff).len()), (2, 2));
     room.close().await;
 }
 
