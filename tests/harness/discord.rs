@@ -243,6 +243,14 @@ impl Discord {
         }
     }
 
+    /// Whether a channel can be seen by whoever is in the server, or by moderators and admins only.
+    pub fn shows_to_everyone(&self, channel: Id, everyone: bool) {
+        let sees = if everyone { Vec::new() } else { vec![MODERATOR, ADMIN] };
+        if let Some(channel) = self.shared.lock().channels.get_mut(&channel) {
+            channel.sees = sees;
+        }
+    }
+
     /// A tag of a forum that someone made by hand.
     pub fn adds_tag(&self, forum: Id, name: &str) {
         let mut world = self.shared.lock();

@@ -7,7 +7,7 @@ use crate::crash;
 use crate::discord::api::{ApiError, Kind};
 use crate::discord::message::Message;
 use crate::discord::text::thread_name;
-use crate::discord::{created_at, first_id_at, words};
+use crate::discord::{check, created_at, first_id_at, words};
 use crate::tickets::threads::{self, Audience};
 
 impl Visit<'_> {
@@ -27,6 +27,11 @@ impl Visit<'_> {
                 let parent = self.config.staff_channel_id;
                 let api = self.api;
                 let channel = self.get(api.channel(parent)).await?;
+                let guild = self.get(api.guild(self.config.guild_id)).await?;
+                if check::everybody_sees(&guild, &channel) {
+                    // Notes, addresses and what a machine thinks of people are not for all of them.
+                    return Err(Stop::Broken(words::everybody_sees(&channel.name)));
+                }
                 match channel.kind {
                     Kind::Forum => self.make_post(&channel.tags, earlier).await?,
                     _ => self.make_of_card(parent, begun).await?,
