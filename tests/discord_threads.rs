@@ -7,10 +7,12 @@ mod trouble;
 use chrono::TimeDelta;
 use desk::{ADA, Room, TICKET, text_of};
 use ticketd::tickets::actions::{self, Revision};
+use ticketd::tickets::threads::Audience;
 use ticketd::tickets::{Priority, Status};
 
 use crate::harness::discord::{PRIVATE_THREAD, PUBLIC_THREAD, STAFF, SUPPORT, Thread};
 use crate::harness::mail::mail;
+use crate::harness::wait::until;
 
 #[tokio::test]
 async fn a_mail_gets_a_thread_that_only_staff_see() {
@@ -258,6 +260,22 @@ async fn closing_archives_and_locks_last_and_reopening_unlocks() {
     room.later(TimeDelta::seconds(11)).await;
     assert!(!own.archived() && own.shown().contains("Still there?"));
     assert_eq!(room.status().await, Status::Pending);
+    room.close().await;
+}
+
+#[tokio::test]
+async fn what_was_written_just_before_closing_while_nobody_listened_is_heard() {
+    let room = Room::with_mias_ticket().await;
+    let (own, staff) = (room.discord.support_thread("#1001").await, room.discord.staff_thread("#1001").await);
+    room.mia().says(own.id(), "Wait, it burns again.").await;
+    room.acts(async |tx, ticket, act| actions::close(tx, ticket, act).await).await;
+    assert!(own.archived());
+    let online = room.desk.connects_to_discord().await;
+    let thread = room.thread(Audience::Requester).await;
+    until("it is in the ledger", async || !room.desk.heard(thread.id).await.is_empty()).await;
+    online.ends().await;
+    room.comes_to_rest().await;
+    assert!(staff.shown().contains("Wait, it burns again."), "{}", staff.shown());
     room.close().await;
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 
 use super::{Channel, Status};
@@ -110,9 +110,14 @@ pub async fn of_ticket(db: &PgPool, ticket: TicketId) -> sqlx::Result<Vec<Thread
     sql::threads(db, None, None, None, Some(ticket.0)).await
 }
 
-/// Threads that something may have been said in meanwhile, oldest first: made, not broken, not archived by us.
-pub async fn listening(db: &PgPool) -> sqlx::Result<Vec<Thread>> {
-    sql::listening(db).await
+/// How long after its ticket was closed a thread is still read on in: somebody may have written there before it was
+/// archived, while nobody listened.
+const READ_AFTER_CLOSING: TimeDelta = TimeDelta::days(1);
+
+/// Threads that something may have been said in meanwhile, oldest first: made, not broken, and not archived by us, or
+/// only lately.
+pub async fn listening(db: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Vec<Thread>> {
+    sql::listening(db, now - READ_AFTER_CLOSING).await
 }
 
 /// The ticket changed: its threads show it, and are made where there are none yet.

@@ -154,11 +154,14 @@ pub(super) async fn by_channels(db: &PgPool, channels: &[i64]) -> sqlx::Result<V
     Ok(rows.into_iter().map(Thread::from).collect())
 }
 
-pub(super) async fn listening(db: &PgPool) -> sqlx::Result<Vec<Thread>> {
+pub(super) async fn listening(db: &PgPool, closed_since: DateTime<Utc>) -> sqlx::Result<Vec<Thread>> {
     let rows = sqlx::query_as!(
         Row,
         "SELECT id, ticket_id, audience, handle, channel_id, card_id, card_hash, members, begun_at, archived, broken, last_seen
-         FROM discord_threads WHERE channel_id IS NOT NULL AND NOT archived AND broken IS NULL ORDER BY id"
+         FROM discord_threads h WHERE channel_id IS NOT NULL AND broken IS NULL
+           AND (NOT archived OR EXISTS (SELECT FROM tickets t WHERE t.id = h.ticket_id AND t.closed_at > $1))
+         ORDER BY id",
+        closed_since
     )
     .fetch_all(db)
     .await?;
