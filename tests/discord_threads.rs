@@ -280,6 +280,18 @@ async fn what_was_written_just_before_closing_while_nobody_listened_is_heard() {
 }
 
 #[tokio::test]
+async fn a_requester_who_left_the_thread_is_let_in_again_when_the_ticket_is_reopened() {
+    let room = Room::with_mias_ticket().await;
+    let own = room.discord.support_thread("#1001").await;
+    room.acts(async |tx, ticket, act| actions::close(tx, ticket, act).await).await;
+    room.discord.leaves_thread(room.mia(), own.id());
+    assert_eq!(own.members(), ["bea"]);
+    room.acts(async |tx, ticket, act| actions::reopen(tx, ticket, act).await).await;
+    assert_eq!(own.members(), ["bea", "mia"]);
+    room.close().await;
+}
+
+#[tokio::test]
 async fn closing_leaves_the_conversation_as_a_file_once_each_time() {
     let room = Room::with_transcripts().await;
     let (own, staff) = (room.discord.support_thread("#1001").await, room.discord.staff_thread("#1001").await);

@@ -220,6 +220,13 @@ impl Discord {
         }
     }
 
+    /// They go out of a thread.
+    pub fn leaves_thread(&self, person: &Person, thread: Id) {
+        if let Some(thread) = self.shared.lock().thread_mut(thread) {
+            thread.members.retain(|member| *member != person.id());
+        }
+    }
+
     // ---- time and the portal
 
     /// The world's time, and with it every deadline of Discord's, moves ahead.

@@ -186,6 +186,19 @@ impl Visit<'_> {
         Ok(())
     }
 
+    /// Whoever went away while the thread was archived is let in again, which does no harm to those who stayed. Who is
+    /// not meant to be there is not forgotten, and so is let out.
+    pub(super) async fn forget_who_was_let_in(&mut self) -> Result<(), Stop> {
+        let entitled = &self.setting.entitled;
+        let (again, kept): (Vec<u64>, Vec<u64>) =
+            self.thread.members.iter().partition(|user| entitled.contains(user));
+        for user in again {
+            threads::left(&self.deliver.db, self.thread.id, user).await?;
+        }
+        self.thread.members = kept;
+        Ok(())
+    }
+
     /// Who has the ticket no more, or is staff no more, reads no further.
     pub(super) async fn let_out(&mut self, channel: u64) -> Result<(), Stop> {
         let entitled = &self.setting.entitled;

@@ -137,6 +137,7 @@ impl Visit<'_> {
         let channel = self.make().await?;
         let closed = self.setting.status == Status::Closed;
         if self.thread.archived && !closed {
+            self.forget_who_was_let_in().await?;
             self.open(channel).await?;
         }
         if self.thread.audience == Audience::Requester {
