@@ -99,9 +99,15 @@ mod tests {
     #[test]
     fn the_table_falls_due_in_order() {
         let noon = Utc.with_ymd_and_hms(2026, 11, 21, 12, 0, 0).unwrap();
-        let (first, kind) = next(noon).unwrap().unwrap();
-        assert_eq!((first - noon, kind.name), (TimeDelta::minutes(7), "close_resolved"));
-        let (second, kind) = next(first).unwrap().unwrap();
-        assert_eq!((second - noon, kind.name), (TimeDelta::minutes(15), "reassign"));
+        let (mut at, mut due) = (noon, Vec::new());
+        for _ in 0..9 {
+            let (next, kind) = next(at).unwrap().unwrap();
+            due.push(((next - noon).num_minutes(), kind.name));
+            at = next;
+        }
+        let roles = |minute| (minute, "roles");
+        let expected = [2, 4, 6].map(roles).into_iter().chain([(7, "close_resolved")]);
+        let expected = expected.chain([8, 10, 12, 14].map(roles)).chain([(15, "reassign")]);
+        assert_eq!(due, expected.collect::<Vec<_>>());
     }
 }

@@ -7,10 +7,12 @@ mod trouble;
 use chrono::TimeDelta;
 use desk::{ADA, Room, TICKET, text_of};
 use ticketd::tickets::actions::{self, Revision};
+use ticketd::tickets::threads::Audience;
 use ticketd::tickets::{Priority, Status};
 
-use crate::harness::discord::{PRIVATE_THREAD, PUBLIC_THREAD, STAFF, SUPPORT};
+use crate::harness::discord::{PRIVATE_THREAD, PUBLIC_THREAD, STAFF, SUPPORT, Thread};
 use crate::harness::mail::mail;
+use crate::harness::wait::until;
 
 #[tokio::test]
 async fn a_mail_gets_a_thread_that_only_staff_see() {
@@ -220,6 +222,24 @@ async fn a_requester_in_discord_gets_a_thread_of_their_own_with_nothing_internal
 }
 
 #[tokio::test]
+async fn who_gives_a_ticket_back_leaves_its_requesters_thread() {
+    let room = Room::with_mias_ticket().await;
+    let own = room.discord.support_thread("#1001").await;
+    assert_eq!(own.members(), ["bea", "mia"]);
+    room.acts(async |tx, ticket, act| actions::release(tx, ticket, act).await).await;
+    assert_eq!(own.members(), ["mia"]);
+    room.acts(async |tx, ticket, act| actions::claim(tx, ticket, act).await).await;
+    assert_eq!(own.members(), ["bea", "mia"], "with the ticket they come back");
+    sqlx::query("UPDATE persons SET granted_role = 'user' WHERE name = 'Bea'")
+        .execute(&room.desk.db)
+        .await
+        .expect("a demotion");
+    room.acts(async |tx, ticket, act| actions::set_priority(tx, ticket, Priority::Urgent, act).await).await;
+    assert_eq!(own.members(), ["mia"]);
+    room.close().await;
+}
+
+#[tokio::test]
 async fn closing_archives_and_locks_last_and_reopening_unlocks() {
     let room = Room::with_mias_ticket().await;
     let (own, staff) = (room.discord.support_thread("#1001").await, room.discord.staff_thread("#1001").await);
@@ -240,6 +260,59 @@ async fn closing_archives_and_locks_last_and_reopening_unlocks() {
     room.later(TimeDelta::seconds(11)).await;
     assert!(!own.archived() && own.shown().contains("Still there?"));
     assert_eq!(room.status().await, Status::Pending);
+    room.close().await;
+}
+
+#[tokio::test]
+async fn what_was_written_just_before_closing_while_nobody_listened_is_heard() {
+    let room = Room::with_mias_ticket().await;
+    let (own, staff) = (room.discord.support_thread("#1001").await, room.discord.staff_thread("#1001").await);
+    room.mia().says(own.id(), "Wait, it burns again.").await;
+    room.acts(async |tx, ticket, act| actions::close(tx, ticket, act).await).await;
+    assert!(own.archived());
+    let online = room.desk.connects_to_discord().await;
+    let thread = room.thread(Audience::Requester).await;
+    until("it is in the ledger", async || !room.desk.heard(thread.id).await.is_empty()).await;
+    online.ends().await;
+    room.comes_to_rest().await;
+    assert!(staff.shown().contains("Wait, it burns again."), "{}", staff.shown());
+    room.close().await;
+}
+
+#[tokio::test]
+async fn a_requester_who_left_the_thread_is_let_in_again_when_the_ticket_is_reopened() {
+    let room = Room::with_mias_ticket().await;
+    let own = room.discord.support_thread("#1001").await;
+    room.acts(async |tx, ticket, act| actions::close(tx, ticket, act).await).await;
+    room.discord.leaves_thread(room.mia(), own.id());
+    assert_eq!(own.members(), ["bea"]);
+    room.acts(async |tx, ticket, act| actions::reopen(tx, ticket, act).await).await;
+    assert_eq!(own.members(), ["bea", "mia"]);
+    room.close().await;
+}
+
+#[tokio::test]
+async fn closing_leaves_the_conversation_as_a_file_once_each_time() {
+    let room = Room::with_transcripts().await;
+    let (own, staff) = (room.discord.support_thread("#1001").await, room.discord.staff_thread("#1001").await);
+    room.notes("He is angry, internal.").await;
+    let pages = |thread: &Thread| {
+        let files = thread.messages().into_iter().flat_map(|said| said.files);
+        let pages = files.filter(|(name, _)| name == "ticket-1001.html");
+        pages.map(|(_, page)| String::from_utf8(page).expect("text")).collect::<Vec<_>>()
+    };
+    room.acts(async |tx, ticket, act| actions::close(tx, ticket, act).await).await;
+    assert_eq!((pages(&own).len(), pages(&staff).len()), (1, 1));
+    assert!(pages(&own)[0].contains("It burns") && !pages(&own)[0].contains("internal"));
+    assert!(pages(&staff)[0].contains("He is angry, internal."));
+    assert!(own.archived() && staff.archived());
+    // A note that opens the thread once more is not another closing, not even when the nonce is forgotten.
+    room.later(TimeDelta::hours(1)).await;
+    room.notes("One more thing.").await;
+    assert_eq!((pages(&own).len(), pages(&staff).len()), (1, 1));
+    room.acts(async |tx, ticket, act| actions::reopen(tx, ticket, act).await).await;
+    room.acts(async |tx, ticket, act| actions::close(tx, ticket, act).await).await;
+    assert_eq!((pages(&own).len(), pages(&staff).len()), (2, 2));
     room.close().await;
 }
 

@@ -159,9 +159,7 @@ fn judge_channel(channel: &Channel, place: Place, guild: &Guild, member: &Member
         }
         _ => bail!("#{} is no text channel", channel.name),
     };
-    let everyone_sees =
-        allowed(guild, channel, &Member { user: nobody(), roles: Vec::new() }) & VIEW_CHANNEL != 0;
-    if place == Place::Staff && everyone_sees {
+    if place == Place::Staff && everybody_sees(guild, channel) {
         bail!("everybody in the server sees #{}: take View Channel from @everyone there", channel.name);
     }
     let allowed = allowed(guild, channel, member);
@@ -176,6 +174,11 @@ fn judge_channel(channel: &Channel, place: Place, guild: &Guild, member: &Member
         bail!("in #{} the bot lacks {}: give them to its role there", channel.name, missing.join(", "));
     }
     Ok(format!("#{} is {kind}, with all rights the bot needs", channel.name))
+}
+
+/// Whether a member without any role sees a channel.
+pub fn everybody_sees(guild: &Guild, channel: &Channel) -> bool {
+    allowed(guild, channel, &Member { user: nobody(), roles: Vec::new() }) & VIEW_CHANNEL != 0
 }
 
 fn nobody() -> super::said::User {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 
 use super::{Channel, Status};
@@ -110,9 +110,14 @@ pub async fn of_ticket(db: &PgPool, ticket: TicketId) -> sqlx::Result<Vec<Thread
     sql::threads(db, None, None, None, Some(ticket.0)).await
 }
 
-/// Threads that something may have been said in meanwhile, oldest first: made, not broken, not archived by us.
-pub async fn listening(db: &PgPool) -> sqlx::Result<Vec<Thread>> {
-    sql::listening(db).await
+/// How long after its ticket was closed a thread is still read on in: somebody may have written there before it was
+/// archived, while nobody listened.
+const READ_AFTER_CLOSING: TimeDelta = TimeDelta::days(1);
+
+/// Threads that something may have been said in meanwhile, oldest first: made, not broken, and not archived by us, or
+/// only lately.
+pub async fn listening(db: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Vec<Thread>> {
+    sql::listening(db, now - READ_AFTER_CLOSING).await
 }
 
 /// The ticket changed: its threads show it, and are made where there are none yet.
@@ -157,6 +162,8 @@ pub struct Setting {
     pub requester: Option<u64>,
     pub assignee_name: Option<String>,
     pub assignee: Option<u64>,
+    /// All that may be in the requester's thread, as Discord knows them: the requester, participants, the assignee.
+    pub entitled: Vec<u64>,
     /// Why the thread for the requester shows nothing any more.
     pub requester_thread_broken: Option<String>,
 }
@@ -189,6 +196,11 @@ pub async fn made(db: &PgPool, thread: ThreadId, channel: u64) -> sqlx::Result<(
 /// Notes that a user was added to the thread.
 pub async fn joined(db: &PgPool, thread: ThreadId, user: u64) -> sqlx::Result<()> {
     sql::joined(db, thread.0, signed(user)).await
+}
+
+/// Notes that a user was taken out of the thread.
+pub async fn left(db: &PgPool, thread: ThreadId, user: u64) -> sqlx::Result<()> {
+    sql::left(db, thread.0, signed(user)).await
 }
 
 /// Notes whether the thread is archived and locked.

@@ -49,6 +49,15 @@ impl Room {
         Self::new(discord, true).await
     }
 
+    /// Where closing a ticket leaves a transcript in its threads; Mia has opened one.
+    pub async fn with_transcripts() -> Self {
+        let discord = Discord::start().await;
+        let more = format!("{}transcript_on_close = true\n", discord.config());
+        let mut room = Self::furnish(discord, more).await;
+        room.mia_opens_a_ticket().await;
+        room
+    }
+
     pub async fn with_a_ticket() -> Self {
         let room = Self::open().await;
         room.desk.handles(&mail(ADA, "Refund", "I want a refund of the invoice.")).await;
@@ -73,6 +82,10 @@ impl Room {
 
     async fn new(discord: Discord, configured: bool) -> Self {
         let more = if configured { discord.config() } else { String::new() };
+        Self::furnish(discord, more).await
+    }
+
+    async fn furnish(discord: Discord, more: String) -> Self {
         let desk = Desk::with(Plan { more, ..Plan::default() }).await;
         desk.knows_skills().await;
         let bea_here = desk.hires("Bea", Role::Moderator, &[("billing", 5)]).await;

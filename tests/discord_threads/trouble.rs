@@ -6,6 +6,7 @@ use ticketd::tickets::threads::Audience;
 
 use super::desk::{Room, text_of};
 use crate::harness::discord::{PRIVATE_THREAD, STAFF, SUPPORT, Thread, Trouble};
+use crate::harness::mail::mail;
 
 /// What a room with Mia's ticket, an answer and a note comes to.
 fn shown(room: &Room) -> String {
@@ -207,5 +208,21 @@ async fn a_card_that_was_deleted_is_shown_in_the_thread() {
     .await;
     assert!(staff.messages().pop().expect("the card").text.contains("Priority: low"));
     assert_eq!(staff.messages().len(), 2);
+    room.close().await;
+}
+
+#[tokio::test]
+async fn nothing_internal_is_shown_in_a_channel_that_everybody_sees() {
+    let room = Room::open().await;
+    room.discord.shows_to_everyone(STAFF, true);
+    room.desk.handles(&mail("Ada <ada@example.net>", "Refund", "My number is 555.")).await;
+    let why = room.broken(Audience::Staff).await.expect("it is broken");
+    assert!(why.contains("Take View Channel from @everyone"), "{why}");
+    let public = room.discord.messages(STAFF);
+    assert!(public.iter().all(|said| !said.text.contains("555") && !said.text.contains("Ada")), "{public:?}");
+    assert_eq!(room.discord.threads().len(), 0);
+    room.discord.shows_to_everyone(STAFF, false);
+    room.repairs(Audience::Staff).await;
+    assert!(room.discord.staff_thread("#1001").await.shown().contains("555"));
     room.close().await;
 }

@@ -220,6 +220,13 @@ impl Discord {
         }
     }
 
+    /// They go out of a thread.
+    pub fn leaves_thread(&self, person: &Person, thread: Id) {
+        if let Some(thread) = self.shared.lock().thread_mut(thread) {
+            thread.members.retain(|member| *member != person.id());
+        }
+    }
+
     // ---- time and the portal
 
     /// The world's time, and with it every deadline of Discord's, moves ahead.
@@ -247,6 +254,14 @@ impl Discord {
     pub fn takes_the_bots_role(&self) {
         if let Some(bot) = self.shared.lock().people.get_mut(&BOT) {
             bot.roles.clear();
+        }
+    }
+
+    /// Whether a channel can be seen by whoever is in the server, or by moderators and admins only.
+    pub fn shows_to_everyone(&self, channel: Id, everyone: bool) {
+        let sees = if everyone { Vec::new() } else { vec![MODERATOR, ADMIN] };
+        if let Some(channel) = self.shared.lock().channels.get_mut(&channel) {
+            channel.sees = sees;
         }
     }
 

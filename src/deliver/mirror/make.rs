@@ -7,7 +7,7 @@ use crate::crash;
 use crate::discord::api::{ApiError, Kind};
 use crate::discord::message::Message;
 use crate::discord::text::thread_name;
-use crate::discord::{created_at, first_id_at, words};
+use crate::discord::{check, created_at, first_id_at, words};
 use crate::tickets::threads::{self, Audience};
 
 impl Visit<'_> {
@@ -27,6 +27,11 @@ impl Visit<'_> {
                 let parent = self.config.staff_channel_id;
                 let api = self.api;
                 let channel = self.get(api.channel(parent)).await?;
+                let guild = self.get(api.guild(self.config.guild_id)).await?;
+                if check::everybody_sees(&guild, &channel) {
+                    // Notes, addresses and what a machine thinks of people are not for all of them.
+                    return Err(Stop::Broken(words::everybody_sees(&channel.name)));
+                }
                 match channel.kind {
                     Kind::Forum => self.make_post(&channel.tags, earlier).await?,
                     _ => self.make_of_card(parent, begun).await?,
@@ -177,6 +182,34 @@ impl Visit<'_> {
                 }
                 other => other?,
             }
+        }
+        Ok(())
+    }
+
+    /// Whoever went away while the thread was archived is let in again, which does no harm to those who stayed. Who is
+    /// not meant to be there is not forgotten, and so is let out.
+    pub(super) async fn forget_who_was_let_in(&mut self) -> Result<(), Stop> {
+        let entitled = &self.setting.entitled;
+        let (again, kept): (Vec<u64>, Vec<u64>) =
+            self.thread.members.iter().partition(|user| entitled.contains(user));
+        for user in again {
+            threads::left(&self.deliver.db, self.thread.id, user).await?;
+        }
+        self.thread.members = kept;
+        Ok(())
+    }
+
+    /// Who has the ticket no more, or is staff no more, reads no further.
+    pub(super) async fn let_out(&mut self, channel: u64) -> Result<(), Stop> {
+        let entitled = &self.setting.entitled;
+        let surplus: Vec<u64> =
+            self.thread.members.iter().copied().filter(|user| !entitled.contains(user)).collect();
+        for user in surplus {
+            let api = self.api;
+            self.ask_in_thread(channel, || api.remove_member(channel, user)).await??;
+            crash::point("mirror.let_out");
+            threads::left(&self.deliver.db, self.thread.id, user).await?;
+            self.thread.members.retain(|member| *member != user);
         }
         Ok(())
     }

@@ -137,10 +137,15 @@ impl Visit<'_> {
         let channel = self.make().await?;
         let closed = self.setting.status == Status::Closed;
         if self.thread.archived && !closed {
+            self.forget_who_was_let_in().await?;
             self.open(channel).await?;
         }
-        if self.thread.audience == Audience::Requester && !closed {
-            self.let_in(channel).await?;
+        if self.thread.audience == Audience::Requester {
+            // First, so that nothing more is said before those who are not meant to read it.
+            self.let_out(channel).await?;
+            if !closed {
+                self.let_in(channel).await?;
+            }
         }
         self.show_card(channel).await?;
         self.post_due(channel).await?;

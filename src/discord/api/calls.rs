@@ -155,6 +155,19 @@ impl Api {
         Ok(())
     }
 
+    /// Takes a person out of a thread. That they are gone already is success.
+    pub async fn remove_member(&self, thread: u64, user: u64) -> Result<(), ApiError> {
+        let route = Route::ChannelThreadMember {
+            channel_id: channel_id(thread)?,
+            user_id: UserId::new(nonzero(user)?),
+        };
+        match self.call(Call::new(Delete, route)).await {
+            // Unknown member, unknown user.
+            Err(error) if matches!(error.code(), 10_007 | 10_013) => Ok(()),
+            other => other.map(|_| ()),
+        }
+    }
+
     /// An archived thread takes no other change than being unarchived.
     pub async fn update_thread(&self, thread: u64, change: &ThreadChange) -> Result<(), ApiError> {
         let route = Route::Channel { channel_id: channel_id(thread)? };

@@ -133,6 +133,14 @@ pub fn lacks_right(reason: &str) -> String {
     )
 }
 
+/// Of a staff channel that is no place for what is internal.
+pub fn everybody_sees(channel: &str) -> String {
+    format!(
+        "everybody in the server sees #{channel}, and what is internal would be public there. Take View Channel from \
+         @everyone in it, then repair"
+    )
+}
+
 /// Days of trying were in vain.
 pub fn given_up(reason: &str) -> String {
     format!("given up after days of trying: {reason}")

@@ -169,7 +169,9 @@ impl Listener {
     /// Reads on in every thread that may have something new; those are left out whose newest message is known.
     async fn begin_session(&mut self, listed: Option<&HashMap<u64, u64>>) {
         self.sessions.begun += 1;
-        let all = repeat("list the threads", || threads::listening(&self.gateway.db)).await;
+        let all =
+            repeat("list the threads", || threads::listening(&self.gateway.db, self.gateway.clock.now()))
+                .await;
         let is_read = |thread: &Thread| {
             let newest = thread.channel.and_then(|channel| listed?.get(&channel));
             newest.is_some_and(|newest| *newest <= thread.last_seen)
@@ -190,7 +192,9 @@ impl Listener {
             "{count} changes in Discord came faster than they could be stored; messages are read again, {revisions} edits \
              and deletions among them are not"
         );
-        let all = repeat("list the threads", || threads::listening(&self.gateway.db)).await;
+        let all =
+            repeat("list the threads", || threads::listening(&self.gateway.db, self.gateway.clock.now()))
+                .await;
         self.begin_reading(all, Some(first));
     }
 

@@ -154,11 +154,14 @@ pub(super) async fn by_channels(db: &PgPool, channels: &[i64]) -> sqlx::Result<V
     Ok(rows.into_iter().map(Thread::from).collect())
 }
 
-pub(super) async fn listening(db: &PgPool) -> sqlx::Result<Vec<Thread>> {
+pub(super) async fn listening(db: &PgPool, closed_since: DateTime<Utc>) -> sqlx::Result<Vec<Thread>> {
     let rows = sqlx::query_as!(
         Row,
         "SELECT id, ticket_id, audience, handle, channel_id, card_id, card_hash, members, begun_at, archived, broken, last_seen
-         FROM discord_threads WHERE channel_id IS NOT NULL AND NOT archived AND broken IS NULL ORDER BY id"
+         FROM discord_threads h WHERE channel_id IS NOT NULL AND broken IS NULL
+           AND (NOT archived OR EXISTS (SELECT FROM tickets t WHERE t.id = h.ticket_id AND t.closed_at > $1))
+         ORDER BY id",
+        closed_since
     )
     .fetch_all(db)
     .await?;
@@ -171,8 +174,11 @@ pub(super) async fn setting(db: &PgPool, ticket: i64) -> sqlx::Result<Option<Set
                   (SELECT i.address FROM identities i WHERE i.person_id = r.id AND i.channel = 'discord'
                    ORDER BY i.address = (SELECT p.address FROM participants p WHERE p.ticket_id = t.id
                      AND p.person_id = r.id AND p.channel = 'discord') DESC NULLS LAST, i.id LIMIT 1) AS requester,
-                  (SELECT i.address FROM identities i WHERE i.person_id = a.id AND i.channel = 'discord' AND a.active
-                   ORDER BY i.id LIMIT 1) AS assignee,
+                  (SELECT i.address FROM identities i WHERE i.person_id = a.id AND i.channel = 'discord'
+                     AND a.active AND a.role <> 'user' ORDER BY i.id LIMIT 1) AS assignee,
+                  ARRAY(SELECT i.address FROM identities i WHERE i.channel = 'discord' AND i.person_id IN (
+                    SELECT r.id UNION ALL SELECT a.id WHERE a.active AND a.role <> 'user' UNION ALL
+                    SELECT p.person_id FROM participants p WHERE p.ticket_id = t.id AND p.channel = 'discord')) AS "entitled!",
                   (SELECT h.broken FROM discord_threads h WHERE h.ticket_id = t.id AND h.audience = 'requester') AS broken
            FROM tickets t JOIN persons r ON r.id = t.requester_id LEFT JOIN persons a ON a.id = t.assignee_id
            WHERE t.id = $1"#,
@@ -193,6 +199,7 @@ pub(super) async fn setting(db: &PgPool, ticket: i64) -> sqlx::Result<Option<Set
         requester: id(row.requester),
         assignee_name: row.assignee_name,
         assignee: id(row.assignee),
+        entitled: row.entitled.iter().filter_map(|address| address.parse().ok()).collect(),
         requester_thread_broken: row.broken,
     }))
 }
@@ -240,6 +247,13 @@ pub(super) async fn joined(db: &PgPool, id: i64, user: i64) -> sqlx::Result<()> 
     )
     .execute(db)
     .await?;
+    Ok(())
+}
+
+pub(super) async fn left(db: &PgPool, id: i64, user: i64) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE discord_threads SET members = array_remove(members, $2) WHERE id = $1", id, user)
+        .execute(db)
+        .await?;
     Ok(())
 }
 
