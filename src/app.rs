@@ -1,6 +1,6 @@
 //! Builds clients and stages, runs the tasks under one supervisor, stops them in order.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -33,6 +33,8 @@ use crate::{people, schedule, sources};
 const POOL: u32 = 16;
 /// SIGTERM to exit: what is in hand is finished within this time.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How often the private PostgreSQL is looked after.
+const LOOK_AFTER: Duration = Duration::from_secs(2);
 /// A worker that has not gone round for this long is stuck, and the watchdog is not fed any more.
 const STUCK: Duration = Duration::from_mins(1);
 
@@ -40,8 +42,8 @@ const STUCK: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct Storage {
     pub db: PgPool,
-    /// Held for its `Drop`: the private server stops with it.
-    _private: Option<PrivatePostgres>,
+    /// The private server stops with it.
+    private: Option<Arc<Mutex<PrivatePostgres>>>,
 }
 
 impl Storage {
@@ -53,7 +55,7 @@ impl Storage {
             // sqlx takes any scheme, and would look for a PostgreSQL behind it.
             anyhow::ensure!(["postgres://", "postgresql://"].iter().any(|s| url.starts_with(s)), not_one);
             let options: PgConnectOptions = url.parse().context(not_one)?;
-            return Ok(Self { db: database::connect(options, POOL).await?, _private: None });
+            return Ok(Self { db: database::connect(options, POOL).await?, private: None });
         }
         let folder = config.data_dir.join("postgres");
         let server = tokio::task::spawn_blocking(move || PrivatePostgres::start(&folder, Keep::Data, None))
@@ -61,12 +63,37 @@ impl Storage {
             .context("starting the private PostgreSQL failed")?
             .context("database.url is not set, and the private PostgreSQL cannot be started")?;
         let db = database::connect(server.options("postgres"), POOL).await?;
-        Ok(Self { db, _private: Some(server) })
+        Ok(Self { db, private: Some(Arc::new(Mutex::new(server))) })
     }
 
     /// Uses a server that the caller keeps running.
     pub fn of(db: PgPool) -> Self {
-        Self { db, _private: None }
+        Self { db, private: None }
+    }
+
+    /// Starts the private server again whenever it has ended, until `stop`.
+    pub async fn keep_running(&self, stop: CancellationToken) {
+        let Some(private) = &self.private else { return };
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK_AFTER) => {}
+            }
+            let private = Arc::clone(private);
+            // Starting it blocks.
+            let revived = tokio::task::spawn_blocking(move || {
+                private.lock().unwrap_or_else(PoisonError::into_inner).revive()
+            });
+            match revived.await {
+                Ok(Ok(false)) => {}
+                Ok(Ok(true)) => tracing::warn!("the private PostgreSQL had ended; it runs again"),
+                Ok(Err(error)) => {
+                    let error = format!("{error:#}");
+                    tracing::error!(error, "the private PostgreSQL has ended and cannot be started again");
+                }
+                Err(error) => tracing::error!(%error, "looking after the private PostgreSQL failed"),
+            }
+        }
     }
 
     /// Lets go of all connections; a private server stops.

@@ -357,7 +357,7 @@ async fn serve(path: &Path) -> anyhow::Result<()> {
     let listen = listeners.address().map(|address| address.to_string());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), listen, "ticketd is up");
     let stop = CancellationToken::new();
-    tokio::join!(app.run(listeners, stop.clone()), async {
+    tokio::join!(app.run(listeners, stop.clone()), storage.keep_running(stop.clone()), async {
         tokio::select! {
             () = stop_signal.heard() => {}
             () = answer_reloads(path, reload) => {}

@@ -15,7 +15,11 @@ use crate::clock::Clock;
 use crate::queue::{self, Kind};
 
 /// When (UTC) which job is put into the queue.
-const TABLE: [(&str, &Kind); 2] = [("*/15 * * * *", &queue::REASSIGN), ("7 * * * *", &queue::CLOSE_RESOLVED)];
+const TABLE: [(&str, &Kind); 3] = [
+    ("*/15 * * * *", &queue::REASSIGN),
+    ("7 * * * *", &queue::CLOSE_RESOLVED),
+    ("*/2 * * * *", &queue::ROLES),
+];
 
 /// Reads the usual five fields. The `cron` crate wants seconds in front, and counts Sunday as 1, so days of the week
 /// are taken by name only.

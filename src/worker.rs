@@ -54,6 +54,7 @@ impl Stages {
             "deliver" => self.deliver.run(job).await,
             "interact" => self.ingest.interact(job).await,
             "mirror" => self.deliver.mirror(job).await,
+            "roles" => self.ingest.look_at_roles(job).await,
             "hear" => self.ingest.hear(job).await,
             "letter" => self.letters.run(job).await,
             "close_resolved" => self.close_resolved(job).await,

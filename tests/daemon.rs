@@ -292,3 +292,24 @@ async fn what_keeps_a_private_postgresql_from_starting_is_said_in_one_line() {
     assert_eq!((ran.code, ran.err.lines().count()), (Some(1), 1), "{ran:?}");
     insta::assert_snapshot!(place.redact(&ran.err, &[]), @"ticketd: database.url is not set, and the private PostgreSQL cannot be started: cannot make the folder DIR/file/postgres: Not a directory (os error 20)");
 }
+
+#[tokio::test]
+async fn a_private_postgresql_that_ended_is_started_again() {
+    let place = Place::new();
+    let port = free_port();
+    let config = place.config(&format!(
+        "data_dir = \"{}\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n{MAILBOX}outbox_dir = \"out\"\n",
+        place.path().join("data").display()
+    ));
+    let mut daemon = Running::start(&["serve", "--config", &config], &[]);
+    daemon.says("ticketd is up").await;
+    let server = postmaster(&place.path().join("data/postgres"));
+    // As the kernel does where memory runs out.
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(server), Signal::SIGKILL).expect("the server runs");
+    daemon.says("the private PostgreSQL had ended; it runs again").await;
+    let ran = run(&["ingest", "--config", &config], MAIL).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    daemon.says("mail 1 ticketed").await;
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ends().await.code(), Some(0), "{:#?}", daemon.said);
+}

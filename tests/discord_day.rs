@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use ticketd::people::Role;
+use ticketd::queue;
 
 use crate::discord_commands::front::Front;
 use crate::harness::desk::Desk;
@@ -256,6 +257,75 @@ async fn words_of_who_is_no_longer_staff_do_not_count_as_staffs() {
         .fetch_one(&front.desk.db)
         .await
         .expect("a message");
-    assert_eq!(kind, "inbound", "it is a participant's word, and not staff's");
+    assert_eq!(kind, "note", "it is nobody's answer, and gives no part in the ticket");
+    assert_eq!(front.desk.count("SELECT count(*) FROM participants").await, 1);
+    front.close().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_made_a_remark_by_an_edit_does_not_reach_the_requester() {
+    let front = Front::with("plain_messages = \"reply\"").await;
+    let bea = front.discord.member_with("bea", &["moderator"]);
+    let mia = front.discord.member("mia");
+    let (_, staff) = member_ticket(&front, &mia).await;
+    let thread = front.discord.support_thread("#1001").await;
+    let early = is_heard(&front, &bea, staff, "One moment").await;
+    bea.edits(early, "// he is lying, wait").await;
+    taken_in(&front, &format!("e{early}")).await;
+    front.desk.later(TimeDelta::minutes(1)).await;
+    assert!(!thread.shown().contains("One moment"), "it was taken back: {}", thread.shown());
+
+    let late = is_heard(&front, &bea, staff, "Which model?").await;
+    front.desk.later(TimeDelta::minutes(1)).await;
+    thread.hears("Which model?").await;
+    bea.edits(late, "// he is lying").await;
+    taken_in(&front, &format!("e{late}")).await;
+    assert!(!thread.shown().contains("lying"), "{}", thread.shown());
+    front.close().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_corrected_before_it_leaves_leaves_corrected() {
+    let front = Front::with("plain_messages = \"reply\"").await;
+    let bea = front.discord.member_with("bea", &["moderator"]);
+    let staff = mail_ticket(&front).await;
+    let said = is_heard(&front, &bea, staff, "It costs 10.").await;
+    bea.edits(said, "It costs 100.").await;
+    taken_in(&front, &format!("e{said}")).await;
+    front.desk.later(TimeDelta::seconds(10)).await;
+    assert!(text(&front.desk.last_mail_to("ada@example.net")).starts_with("It costs 100."));
+    front.close().await;
+}
+
+#[tokio::test]
+async fn who_lost_a_role_is_staff_no_more_although_they_do_nothing_there() {
+    let front = Front::open().await;
+    let bea = front.discord.member_with("bea", &["moderator"]);
+    let cem = front.discord.member_with("cem", &["admin"]);
+    for who in [&bea, &cem] {
+        front.told(who.uses("/stats")).await;
+    }
+    front.discord.take_role(&bea, "moderator");
+    front.discord.leaves(&cem);
+    let mut tx = front.desk.db.begin().await.expect("a transaction");
+    queue::enqueue(&mut tx, &queue::ROLES, 0, front.desk.clock.now()).await.expect("what the clock does");
+    tx.commit().await.expect("committed");
+    front.desk.settle().await;
+    assert_eq!(front.desk.count("SELECT count(*) FROM persons WHERE role <> 'user'").await, 0);
+    front.close().await;
+}
+
+#[tokio::test]
+async fn a_message_is_sent_on_once_whoever_clicks() {
+    let front = Front::open().await;
+    let (bea, cem) =
+        (front.discord.member_with("bea", &["moderator"]), front.discord.member_with("cem", &["moderator"]));
+    let staff = mail_ticket(&front).await;
+    let note = is_heard(&front, &bea, staff, "We return it tomorrow.").await;
+    front.told(bea.uses_on(note, "Send to customer")).await;
+    let again = front.told(cem.uses_on(note, "Send to customer")).await;
+    assert!(again.contains("was sent to the customer already"), "{again}");
+    front.desk.later(TimeDelta::seconds(10)).await;
+    assert_eq!(front.desk.mails_to("ada@example.net").len(), 2, "the acknowledgement, and one answer");
     front.close().await;
 }

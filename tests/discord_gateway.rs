@@ -100,7 +100,14 @@ async fn what_is_said_is_kept_once_and_in_order_however_it_comes() {
     scene.discord.withholds_events();
     let (first, second) = (scene.says("one").await, scene.says("two").await);
     scene.discord.releases_events_reversed();
-    scene.hears(&[first.clone(), second.clone()]).await;
+    until("both are kept", async || scene.heard().await.len() >= 2).await;
+    let mut heard = scene.heard().await;
+    heard.sort();
+    assert_eq!(heard, [first, second.clone()]);
+    scene.desk.settle().await;
+    let conversation = scene.desk.conversation(1001).await;
+    let said: Vec<&str> = conversation.iter().map(|message| message.body.as_str()).collect();
+    assert_eq!(said.last_chunk(), Some(&["one", "two"]), "{said:?}");
     // And what became of it, behind it.
     let id: u64 = second.trim_start_matches('m').parse().unwrap();
     scene.bea.edits(id, "two, no: three").await;

@@ -265,6 +265,8 @@ async fn mails_without_an_author_are_tickets_of_nobody_and_never_meet() {
     let delivery = desk.deliveries(1001).await.pop().unwrap();
     assert_eq!((delivery.kind.as_str(), delivery.state.as_str()), ("reply", "failed"));
     assert!(desk.events(1001).await.iter().any(|e| e.kind == "delivery" && e.data["state"] == "failed"));
+    assert_eq!(desk.expects_errors().len(), 1, "it is on the list of dead letters");
+    sqlx::raw_sql("DELETE FROM jobs WHERE failed_at IS NOT NULL").execute(&desk.db).await.unwrap();
     the_next_mail_goes_on(&desk).await;
     desk.close().await;
 }

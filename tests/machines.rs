@@ -391,7 +391,7 @@ async fn a_person_can_have_a_mail_sent_after_all() {
         let id = line["id"].to_string();
         let retried = program::run(&["deliveries", "retry", "--config", &config, &id], "").await;
         assert_eq!(retried.out, format!("delivery {id} will be tried again\n"), "{retried:?}");
-        desk.settle().await;
+        desk.catches_up().await;
     }
     assert!(text(&desk.last_mail_to("ada@example.net")).starts_with("Are you there?"));
     assert_eq!(self::states(&desk).await, ["sent"; 3]);

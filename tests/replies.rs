@@ -202,7 +202,7 @@ async fn a_refusal_for_good_is_shown_on_the_ticket_and_can_be_sent_later() {
     assert_eq!(letter["last_error"].as_str(), Some(error.as_str()));
     let retried = program::run(&["jobs", "retry", "--config", &config, &letter["id"].to_string()], "").await;
     assert_eq!(retried.out, format!("job {} is back at work\n", letter["id"]), "{retried:?}");
-    desk.settle().await;
+    desk.catches_up().await;
     let sent = replies(&desk);
     assert_eq!((sent.len(), bare(&id(&sent[0]))), (1, first.as_str()));
     let healed = delivery(&desk).await;

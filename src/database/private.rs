@@ -195,6 +195,20 @@ impl PrivatePostgres {
             .database(name)
     }
 
+    /// Starts the server again where it has ended, whoever ran it: out of memory, or with another process of ours whose
+    /// server this one used. Says whether it had.
+    pub fn revive(&mut self) -> anyhow::Result<bool> {
+        let runs = match &mut self.child {
+            Some(child) => child.try_wait()?.is_none(),
+            None => self.answers(),
+        };
+        if !runs {
+            self.child = None;
+            self.launch(&find_binaries()?, unprivileged_owner()?)?;
+        }
+        Ok(!runs)
+    }
+
     /// Restarts the server as a crash of it would (`immediate`): for tests.
     pub fn crash_and_restart(&mut self) -> anyhow::Result<()> {
         if let Some(mut child) = self.child.take() {

@@ -11,7 +11,7 @@ mod error;
 mod send;
 mod things;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -32,6 +32,8 @@ pub use super::message::{Answer, File, Message};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For one try; serenity's own client would wait for ever.
 const TRY_TIMEOUT: Duration = Duration::from_secs(15);
+/// Less than the pause after which the gateway looks again.
+const REFUSED_FOR: Duration = Duration::from_mins(9);
 /// For a call with all its tries and waits.
 const CALL_DEADLINE: Duration = Duration::from_secs(20);
 /// Discord takes the first answer for three seconds.
@@ -44,6 +46,8 @@ pub struct Api {
     is_direct: bool,
     deadline: Duration,
     application: OnceCell<u64>,
+    /// When Discord last refused the token: ten thousand refused calls in ten minutes get the address banned.
+    refused: Mutex<Option<(Instant, ApiError)>>,
 }
 
 impl std::fmt::Debug for Api {
@@ -73,6 +77,7 @@ impl Api {
             is_direct: config.api_base.is_some(),
             deadline: CALL_DEADLINE,
             application: OnceCell::new(),
+            refused: Mutex::default(),
         })
     }
 
@@ -88,7 +93,21 @@ impl Api {
         Arc::clone(&self.http)
     }
 
+    /// After a refused token nothing is asked for a while: nothing but a new token changes the answer.
     async fn call(&self, call: Call<'_>) -> Result<Value, ApiError> {
+        let known = self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, error)) = known.filter(|(at, _)| at.elapsed() < REFUSED_FOR) {
+            return Err(error);
+        }
+        let result = self.call_now(call).await;
+        if let Err(error @ ApiError::Unauthorized(_)) = &result {
+            let now = (Instant::now(), error.clone());
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        }
+        result
+    }
+
+    async fn call_now(&self, call: Call<'_>) -> Result<Value, ApiError> {
         if self.is_direct || !call.files.is_empty() {
             return self.call_directly(call, self.deadline).await;
         }

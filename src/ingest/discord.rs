@@ -22,11 +22,13 @@ use crate::ids::{InboundId, ThreadId};
 use crate::people::{self, Person, Role};
 use crate::queue::{self, Claimed, Done, JobError, Tx};
 use crate::tickets::actions::{self, Act, Revision};
+use crate::tickets::read::{self, Sight};
 use crate::tickets::threads::{self, Audience, Thread};
 use crate::tickets::{
     self, Channel, Inbound, Locked, NewAttachment, NewParticipant, Origin, StaffMessage, Status, TicketError,
 };
 
+mod roles;
 mod sql;
 
 pub(super) use sql::{asked, settle};
@@ -156,6 +158,8 @@ const AT_ONCE: i64 = 20;
 const ATTEMPTS_TOGETHER: i32 = 3;
 /// Files that cannot be fetched after so many attempts are named on the message, and it goes on.
 const ATTEMPTS_TO_FETCH: i32 = 4;
+/// The roles that came with a message are believed for so long; then Discord is asked anew.
+const ROLES_HOLD: TimeDelta = TimeDelta::minutes(1);
 /// The largest file that is kept.
 const LARGEST_FILE: usize = 26_214_400;
 
@@ -208,6 +212,8 @@ impl Ingest {
         for heard in &batch {
             let fate = match self.understand_said(&mut tx, settings, &thread, heard, &authors, now).await {
                 Ok(fate) => fate,
+                // Two slashes and nothing behind them.
+                Err(TicketError::EmptyReply) => suppressed("it says nothing"),
                 Err(error) if together == 1 && is_refusal(&error) => {
                     drop(tx);
                     return self.put_aside(job, heard, now).await;
@@ -260,9 +266,12 @@ impl Ingest {
             received_at: row.received_at,
         };
         let Some(message) = heard.message.clone() else { return Ok(heard) };
+        // What was true when it was said may not be true any more when it is understood.
+        let is_fresh = self.clock.now() - row.received_at < ROLES_HOLD;
         heard.roles = match (&message.roles, roles_known.get(&message.author.id)) {
-            (Some(roles), _) | (None, Some(roles)) => roles.clone(),
-            (None, None) => {
+            (_, Some(roles)) => roles.clone(),
+            (Some(roles), None) if is_fresh => roles.clone(),
+            (_, None) => {
                 let member = api.member(settings.guild_id, message.author.id).await;
                 let member = member.map_err(|error| JobError::Retry(error.into()))?;
                 let roles = member.map(|m| m.roles).unwrap_or_default();
@@ -318,7 +327,10 @@ impl Ingest {
             return Ok(suppressed("its author is not active"));
         }
         if heard.kind == Kind::Edit.as_str() {
-            return edited(tx, settings, thread, message, heard, now).await;
+            return edited(tx, settings, thread, who, (message, heard), now).await;
+        }
+        if who.role.is_staff() && !self.sees(who, thread).await? {
+            return Ok(suppressed("the ticket is not theirs to work on"));
         }
         let ticket = tickets::lock(tx, thread.ticket).await?;
         match thread.audience {
@@ -333,10 +345,24 @@ impl Ingest {
             }
             Audience::Requester => {
                 let written = inbound(message, heard, thread, who);
-                tickets::append(tx, &ticket, &written, now).await?;
-                Ok(APPENDED)
+                if who.id == ticket.requester || tickets::is_participant(tx, ticket.id, who.id).await? {
+                    tickets::append(tx, &ticket, &written, now).await?;
+                    return Ok(APPENDED);
+                }
+                // Whoever was let in by hand, or was staff once: staff read it, and it gives no part in the ticket.
+                let why = "its author is in the thread, but takes no part in the ticket";
+                tickets::append_unverified(tx, &ticket, &written, why, now).await?;
+                Ok(Fate { name: "appended", reason: Some("unverified note") })
             }
         }
+    }
+
+    /// Whether this member of staff may work on the ticket: as with commands, whatever channels they see.
+    async fn sees(&self, who: &Person, thread: &Thread) -> sqlx::Result<bool> {
+        if who.role == Role::Admin || self.config.assignment.moderators_see_all {
+            return Ok(true);
+        }
+        Ok(read::ticket(&self.db, Sight::Moderator(who.id), thread.ticket).await?.is_some())
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one message, each with its own meaning")]
@@ -439,10 +465,11 @@ async fn deleted(
     now: DateTime<Utc>,
 ) -> Result<Fate, TicketError> {
     let ticket = tickets::lock(tx, thread.ticket).await?;
-    let Some((id, author)) = threads::written_as(tx, message).await? else {
+    let Some(written) = threads::written_as(tx, message).await? else {
         return Ok(suppressed("nothing was kept of the message"));
     };
-    let act = Act { by: author, channel: Channel::Discord, now };
+    let id = written.message;
+    let act = Act { by: written.author, channel: Channel::Discord, now };
     match actions::undo(tx, &ticket, id, act).await {
         Ok(()) | Err(TicketError::TooLate) => {}
         Err(error) => return Err(error),
@@ -452,23 +479,37 @@ async fn deleted(
     Ok(if changed { APPENDED } else { suppressed("it was deleted already") })
 }
 
+/// Its author wrote it anew. What staff wrote, only who is staff still may; and what has become a remark for staff alone
+/// never replaces an answer: that is taken back where it can be.
 async fn edited(
     tx: &mut Tx,
     settings: &Settings,
     thread: &Thread,
-    message: &said::Message,
-    heard: &Heard,
+    who: &Person,
+    (message, heard): (&said::Message, &Heard),
     now: DateTime<Utc>,
 ) -> Result<Fate, TicketError> {
     let ticket = tickets::lock(tx, thread.ticket).await?;
-    let Some((id, author)) = threads::written_as(tx, message.id).await? else {
+    let Some(written) = threads::written_as(tx, message.id).await? else {
         return Ok(suppressed("nothing was kept of the message"));
     };
+    if written.author != who.id || (written.is_staffs && !who.role.is_staff()) {
+        return Ok(suppressed("its author may not change it any more"));
+    }
+    let act = Act { by: who.id, channel: Channel::Discord, now };
     let plain =
         if thread.audience == Audience::Staff { settings.plain_messages } else { PlainMessages::Note };
+    let stays_inside = plain == PlainMessages::Reply && message.content.trim_start().starts_with("//");
+    if stays_inside && written.is_reply {
+        return match actions::undo(tx, &ticket, written.message, act).await {
+            Ok(()) => Ok(APPENDED),
+            Err(TicketError::TooLate) => Ok(suppressed("the answer has left; a remark does not replace it")),
+            Err(error) => Err(error),
+        };
+    }
     let text = kept_text(message, plain);
-    let act = Act { by: author, channel: Channel::Discord, now };
-    let changed = actions::revise(tx, &ticket, id, Revision::Edited(&text), heard.ledger, act).await?;
+    let revision = Revision::Edited(&text);
+    let changed = actions::revise(tx, &ticket, written.message, revision, heard.ledger, act).await?;
     Ok(if changed { APPENDED } else { suppressed("nothing changed in its text") })
 }
 
@@ -531,5 +572,7 @@ async fn fetch(
 /// The server understood and said no; as opposed to a connection that broke.
 fn is_refusal(error: &TicketError) -> bool {
     let TicketError::Database(error) = error else { return true };
-    error.as_database_error().is_some()
+    // Class 22 data exception, 23 constraint, 54 program limit (PostgreSQL, appendix A); a deadlock is none of them.
+    let code = error.as_database_error().and_then(|e| e.code());
+    code.is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
 }

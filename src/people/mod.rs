@@ -154,6 +154,12 @@ pub async fn set_discord_role(
     Ok(())
 }
 
+/// Who is staff by a Discord role, with their users there: to be asked about again.
+pub async fn staff_by_discord(db: &PgPool) -> sqlx::Result<Vec<(PersonId, u64)>> {
+    let rows = sql::staff_by_discord(db).await?;
+    Ok(rows.into_iter().filter_map(|(id, user)| Some((PersonId(id), user.parse().ok()?))).collect())
+}
+
 async fn by_identity(
     tx: &mut Tx,
     channel: &str,

@@ -266,3 +266,13 @@ pub(super) async fn set_discord_role(tx: &mut Tx, person: i64, role: Option<&str
     .await?;
     Ok(changed.rows_affected() == 1)
 }
+
+pub(super) async fn staff_by_discord(db: &PgPool) -> sqlx::Result<Vec<(i64, String)>> {
+    let rows = sqlx::query!(
+        "SELECT p.id, i.address FROM persons p JOIN identities i ON i.person_id = p.id AND i.channel = 'discord'
+         WHERE p.discord_role IS NOT NULL ORDER BY p.id, i.id"
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.id, r.address)).collect())
+}

@@ -77,6 +77,8 @@ pub const MIRROR: Kind = Kind {
     in_turn: true,
     ..DELIVER
 };
+/// Ask Discord who still holds the roles that make staff; subject: 0.
+pub const ROLES: Kind = Kind { lease: Duration::from_mins(5), ..local("roles") };
 /// Mail one code that links an address; subject: the code. It is void after minutes, and so is its mail.
 pub const LETTER: Kind =
     Kind { lease: Duration::from_mins(3), give_up_after: Some(TimeDelta::minutes(15)), ..local("letter") };
@@ -84,8 +86,19 @@ pub const LETTER: Kind =
 pub const CLOSE_RESOLVED: Kind = local("close_resolved");
 
 /// Every kind there is.
-pub const KINDS: [&Kind; 10] =
-    [&INGEST, &TRIAGE, &ASSIGN, &REASSIGN, &DELIVER, &CLOSE_RESOLVED, &INTERACT, &HEAR, &MIRROR, &LETTER];
+pub const KINDS: [&Kind; 11] = [
+    &INGEST,
+    &TRIAGE,
+    &ASSIGN,
+    &REASSIGN,
+    &DELIVER,
+    &CLOSE_RESOLVED,
+    &INTERACT,
+    &HEAR,
+    &MIRROR,
+    &LETTER,
+    &ROLES,
+];
 
 const fn local(name: &'static str) -> Kind {
     Kind {

@@ -190,6 +190,21 @@ pub async fn undo(tx: &mut Tx, ticket: &Locked, message: MessageId, act: Act) ->
     Ok(threads::changed(tx, ticket.id, act.now).await?)
 }
 
+/// Notes that staff had a message of theirs sent on to the requester. False: it was sent on before, and once is enough.
+pub async fn send_on(
+    tx: &mut Tx,
+    ticket: &Locked,
+    discord_message: u64,
+    act: Act,
+) -> Result<bool, TicketError> {
+    let name = discord_message.to_string();
+    if sql::was_sent_on(tx, ticket.id.0, &name).await? {
+        return Ok(false);
+    }
+    event(tx, ticket, "sent_on", &json!({"discord_message": name}), act).await?;
+    Ok(true)
+}
+
 /// What an author made of a message later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revision<'a> {

@@ -368,10 +368,20 @@ fn place(position: usize) -> i32 {
     i32::try_from(position).unwrap_or(i32::MAX)
 }
 
-/// What a message in Discord was kept as, and whose words it is.
-pub async fn written_as(tx: &mut Tx, discord_message: u64) -> sqlx::Result<Option<(MessageId, PersonId)>> {
-    let found = sql::written_as(tx, signed(discord_message)).await?;
-    Ok(found.map(|(message, author)| (MessageId(message), PersonId(author))))
+/// What a message in Discord was kept as.
+#[derive(Clone, Copy, Debug)]
+pub struct Written {
+    pub message: MessageId,
+    pub author: PersonId,
+    /// It goes to the requester.
+    pub is_reply: bool,
+    /// It was written as staff: a reply or a note.
+    pub is_staffs: bool,
+}
+
+/// What a message in Discord was kept as, if it was.
+pub async fn written_as(tx: &mut Tx, discord_message: u64) -> sqlx::Result<Option<Written>> {
+    sql::written_as(tx, signed(discord_message)).await
 }
 
 /// Discord's ids are 63-bit numbers for the next hundred years.

@@ -71,10 +71,8 @@ pub fn connect(app: &App, pace: Pace) -> Online {
 impl Online {
     pub async fn until(&mut self, what: &str, holds: impl FnMut(&Progress) -> bool) -> Progress {
         let waiting = tokio::time::timeout(PATIENCE, self.progress.wait_for(holds)).await;
-        match waiting.map(|progress| progress.expect("the gateway lives").clone()) {
-            Ok(progress) => progress,
-            Err(_elapsed) => panic!("this did not come to pass: {what}; {:?}", self.now()),
-        }
+        let progress = waiting.ok().map(|progress| progress.expect("the gateway lives").clone());
+        progress.unwrap_or_else(|| panic!("this did not come to pass: {what}; {:?}", self.now()))
     }
 
     /// The commands are set, the set-up was looked at, and what was missed has been read.

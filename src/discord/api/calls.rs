@@ -167,8 +167,15 @@ impl Api {
         let mut call = Call::new(Get, Route::ChannelMessages { channel_id: channel_id(channel)? });
         call.query = vec![("after", after.to_string()), ("limit", PAGE.to_string())];
         let page: Vec<Value> = read(self.call(call).await?)?;
-        let mut messages =
-            page.iter().map(said::Message::from_json).collect::<Option<Vec<_>>>().ok_or_else(unexpected)?;
+        let read = page.iter().map(said::Message::from_json);
+        // One that cannot be read must not hide the others.
+        let unreadable = read.clone().filter(Option::is_none).count();
+        if unreadable > 0 {
+            tracing::warn!(unreadable, "messages of a thread's history in Discord cannot be read");
+            metrics::counter!("ticketd_discord_unreadable_total", "kind" => "history")
+                .increment(unreadable as u64);
+        }
+        let mut messages: Vec<_> = read.flatten().collect();
         messages.sort_by_key(|message| message.id);
         Ok(messages)
     }

@@ -93,6 +93,10 @@ pub fn nothing_written() -> String {
     "There was no text in it. Write something, and send it again.".to_owned()
 }
 
+pub fn sent_on_before() -> String {
+    "This message was sent to the customer already. Use `/reply` to send something else.".to_owned()
+}
+
 pub fn text_too_long(limit: usize) -> String {
     format!("That is too long: {limit} characters are the limit. Send the rest in a second message.")
 }

@@ -5,6 +5,8 @@
 //! only then the person is told, by editing the deferred answer. That is tried once: whether Discord shows it changes
 //! nothing about what was done.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
@@ -88,6 +90,11 @@ impl Said {
 }
 
 /// Why the ledger has no fate but `suppressed` for it.
+/// Discord does not know yet that the interaction was answered at all.
+const UNKNOWN_WEBHOOK: i64 = 10_015;
+/// Pauses until it does: the first, and the longest before it is given up.
+const DEFERRAL_LATE: Duration = Duration::from_millis(150);
+const LONGEST_DEFERRAL: Duration = Duration::from_secs(3);
 const READ: &str = "it only reads";
 const NO_TICKETS_MATTER: &str = "it changes no ticket";
 
@@ -299,7 +306,18 @@ impl Interact<'_> {
                 message = card::with_undo(&message.content, &staff.handle, number).without_previews();
             }
         }
-        match api.edit_answer(token, &message, &said.files).await {
+        let mut pause = DEFERRAL_LATE;
+        let edited = loop {
+            match api.edit_answer(token, &message, &said.files).await {
+                // The work was done before the deferral that it answers has arrived: they were sent side by side.
+                Err(error) if error.code() == UNKNOWN_WEBHOOK && pause <= LONGEST_DEFERRAL => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                edited => break edited,
+            }
+        };
+        match edited {
             Ok(()) => {}
             Err(error @ ApiError::TooLate(_)) => {
                 tracing::debug!(error = %error, "an answer came too late to be shown");

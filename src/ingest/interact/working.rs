@@ -207,6 +207,9 @@ impl Interact<'_> {
             return Err(Halt::refused("the text is empty", words::nothing_written()));
         }
         let author = prepared.colleague.filter(|a| a.active && a.role.is_staff()).map_or(person.id, |a| a.id);
+        if !actions::send_on(tx, ticket, message.id, asked.act(person)).await? {
+            return Err(Halt::refused("it was sent on before", words::sent_on_before()));
+        }
         let text = plain(&message.content, &prepared.names);
         let mut said = self.reply(tx, asked, author, ticket, &text).await?;
         if !message.attachments.is_empty() {

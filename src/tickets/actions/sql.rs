@@ -184,3 +184,14 @@ pub(super) async fn opened_by(tx: &mut Tx, requester: i64) -> sqlx::Result<(i64,
     .await?;
     Ok((row.active, row.last))
 }
+
+pub(super) async fn was_sent_on(tx: &mut Tx, ticket: i64, discord_message: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM ticket_events
+                          WHERE ticket_id = $1 AND kind = 'sent_on' AND data->>'discord_message' = $2) AS "found!""#,
+        ticket,
+        discord_message
+    )
+    .fetch_one(&mut **tx)
+    .await
+}

@@ -62,7 +62,9 @@ pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delive
                   d.state, d.rfc_id, d.envelope_from, d.content, d.created_at,
                   NOT EXISTS (SELECT FROM deliveries e WHERE e.ticket_id = d.ticket_id AND e.kind = 'notice'
                               AND e.recipient_id = d.recipient_id AND e.id < d.id) AS "is_first!",
-                  m.id AS "m_id?", m.visible AS "m_text?", ma.name AS "m_author?",
+                  m.id AS "m_id?",
+                  COALESCE((SELECT v.body FROM message_revisions v WHERE v.message_id = m.id AND v.kind = 'edited'
+                            ORDER BY v.id DESC LIMIT 1), m.visible) AS "m_text?", ma.name AS "m_author?",
                   a.id AS "a_id?", a.rfc_id AS a_rfc_id, a.refs AS "a_refs?", a.visible AS "a_text?",
                   a.unverified AS "a_unverified?", a.problems AS a_problems, aa.name AS "a_author?",
                   (SELECT i.address FROM identities i WHERE i.person_id = a.author_id AND i.channel = 'email'

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{Audience, Guild, Relay, Setting, Standing, Thread, signed, unsigned};
-use crate::ids::{DeliveryId, MessageId, ThreadId, TicketId};
+use super::{Audience, Guild, Relay, Setting, Standing, Thread, Written, signed, unsigned};
+use crate::ids::{DeliveryId, MessageId, PersonId, ThreadId, TicketId};
 use crate::queue::Tx;
 use crate::tickets::Status;
 
@@ -510,12 +510,18 @@ pub(super) async fn message_of(db: &PgPool, discord_message: i64) -> sqlx::Resul
     .await
 }
 
-pub(super) async fn written_as(tx: &mut Tx, discord_message: i64) -> sqlx::Result<Option<(i64, i64)>> {
+pub(super) async fn written_as(tx: &mut Tx, discord_message: i64) -> sqlx::Result<Option<Written>> {
     let row = sqlx::query!(
-        r#"SELECT id, author_id AS "author_id!" FROM messages WHERE discord_id = $1 AND author_id IS NOT NULL"#,
+        r#"SELECT id, author_id AS "author_id!", kind, unverified FROM messages
+           WHERE discord_id = $1 AND author_id IS NOT NULL"#,
         discord_message
     )
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(row.map(|r| (r.id, r.author_id)))
+    Ok(row.map(|r| Written {
+        message: MessageId(r.id),
+        author: PersonId(r.author_id),
+        is_reply: r.kind == "outbound",
+        is_staffs: r.kind != "inbound" && !r.unverified,
+    }))
 }
