@@ -85,7 +85,7 @@ async fn enqueue(db: &PgPool, kind: &'static Kind, now: DateTime<Utc>) -> sqlx::
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::{TimeDelta, TimeZone};
+    use chrono::TimeZone;
 
     #[test]
     fn five_fields_and_day_names_are_read_and_others_are_refused() {
