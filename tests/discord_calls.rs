@@ -365,8 +365,8 @@ async fn the_doctor_says_what_is_right_and_what_is_not() {
     ok discord intents: Message Content is on
     ok discord server: The guild; invite again, if rights are missing: https://discord.com/oauth2/authorize?client_id=1100000000000000009&scope=bot%20applications.commands&permissions=395137108992&guild_id=1100000000000000100&disable_guild_select=true
     ok discord staff roles: moderator is moderator, admin is admin
-    ok discord support channel: #support is a text channel, with all rights the bot needs
-    ok discord staff channel: #staff is a text channel, with all rights the bot needs
+    FAIL discord support channel: in #support the bot lacks Embed Links, Attach Files, Manage Threads, Create Private Threads: give them to its role there
+    FAIL discord staff channel: in #staff the bot lacks Embed Links, Attach Files, Manage Threads, Create Public Threads: give them to its role there
     ");
     discord.message_content(false);
     discord.forbids(STAFF, 50_001);
@@ -375,7 +375,7 @@ async fn the_doctor_says_what_is_right_and_what_is_not() {
     FAIL discord intents: switch on Message Content Intent: https://discord.com/developers/applications/1100000000000000009/bot, Privileged Gateway Intents; without it the bot reads empty messages, and Discord closes its connection
     ok discord server: The guild; invite again, if rights are missing: https://discord.com/oauth2/authorize?client_id=1100000000000000009&scope=bot%20applications.commands&permissions=395137108992&guild_id=1100000000000000100&disable_guild_select=true
     ok discord staff roles: moderator is moderator, admin is admin
-    ok discord support channel: #support is a text channel, with all rights the bot needs
+    FAIL discord support channel: in #support the bot lacks Embed Links, Attach Files, Manage Threads, Create Private Threads: give them to its role there
     FAIL discord staff channel: the bot may not see the channel 1100000000000000202: give its role View Channel there
     ");
 }

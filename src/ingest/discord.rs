@@ -573,6 +573,6 @@ async fn fetch(
 fn is_refusal(error: &TicketError) -> bool {
     let TicketError::Database(error) = error else { return true };
     // Class 22 data exception, 23 constraint, 54 program limit (PostgreSQL, appendix A); a deadlock is none of them.
-    let code = error.as_database_error().and_then(|e| e.code());
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
 }

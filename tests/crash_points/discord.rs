@@ -174,6 +174,11 @@ impl Life {
             tokio::task::yield_now().await;
         }
         self.settles().await;
+        // Bea was in the thread once, and has the ticket no more.
+        let all = threads::of_ticket(&self.premises.db, TICKET).await.expect("threads");
+        let own = all.into_iter().find(|thread| thread.audience == Audience::Requester).expect("a thread");
+        threads::joined(&self.premises.db, own.id, self.bea.id()).await.expect("noted");
+        self.acts(async |tx, _, act| Ok(threads::changed(tx, TICKET, act.now).await?)).await;
     }
 
     async fn closes_and_opens(&mut self) {

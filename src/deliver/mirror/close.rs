@@ -94,7 +94,6 @@ impl Visit<'_> {
             }
             Err(error) => return Err(error.into()),
         }
-        crash::point("mirror.transcript_posted");
         Ok(())
     }
 
