@@ -28,7 +28,7 @@ use ticketd::database::{self, Keep, PrivatePostgres};
 use ticketd::people::{self, NewStaff, Role};
 
 use harness::desk::{configuration, fresh_user};
-use harness::discord::{Discord, Person};
+use harness::discord::{Asked, Discord, Person};
 use harness::dovecot::Dovecot;
 use harness::mail::mail;
 use harness::smtp::SmtpSink;
@@ -115,10 +115,10 @@ async fn interactions(bea: &Person, daemon: &Child, seconds: u64) {
         pace.tick().await;
         asked.push(bea.uses("/stats").await);
     }
-    let firsts = join_all(asked.iter().map(|asked| asked.first_answer_took())).await;
+    let firsts = join_all(asked.iter().map(Asked::first_answer_took)).await;
     let mut took: Vec<f64> = firsts.iter().map(|took| took.as_secs_f64() * 1000.0).collect();
-    join_all(asked.iter().map(|asked| asked.answer())).await;
-    let cpu_each = (cpu(daemon.id()) - before).as_secs_f64() * 1000.0 / took_count(&took);
+    join_all(asked.iter().map(Asked::answer)).await;
+    let cpu_each = cpu(daemon.id()).saturating_sub(before).as_secs_f64() * 1000.0 / took_count(&took);
     println!(
         "interaction to first answer, {PER_SECOND}/s for {seconds} s  {:7.1} ms median, {:.1} ms at the 99th percentile, {:.1} ms at most",
         percentile(&mut took, 50),

@@ -180,7 +180,9 @@ async fn three_hundred_messages_at_once_arrive_in_order_and_once() {
     let relayed: Vec<String> = staff
         .messages()
         .iter()
-        .filter_map(|said| said.text.find("word ").map(|at| said.text[at..at + 8].to_owned()))
+        .filter_map(|said| {
+            said.text.find("word ").and_then(|at| said.text.get(at..at + 8)).map(str::to_owned)
+        })
         .collect();
     assert_eq!(relayed, words);
     front.close().await;
