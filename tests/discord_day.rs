@@ -3,10 +3,11 @@
 use chrono::TimeDelta;
 use ticketd::people::Role;
 use ticketd::queue;
+use ticketd::tickets::threads::Audience;
 
 use crate::discord_commands::front::Front;
 use crate::harness::desk::Desk;
-use crate::harness::discord::Person;
+use crate::harness::discord::{Person, SUPPORT, Trouble};
 use crate::harness::mail::{header, mail, text};
 use crate::harness::wait::until;
 
@@ -329,5 +330,63 @@ async fn a_message_is_sent_on_once_whoever_clicks() {
     assert!(again.contains("was sent to the customer already"), "{again}");
     front.desk.later(TimeDelta::seconds(10)).await;
     assert_eq!(front.desk.mails_to("ada@example.net").len(), 2, "the acknowledgement, and one answer");
+    front.close().await;
+}
+
+/// What members wrote in Discord after the ticket's first words, in the order in which it was kept.
+async fn kept(front: &Front) -> Vec<String> {
+    let all = sqlx::query_scalar(
+        "SELECT visible FROM messages WHERE channel = 'discord' AND kind = 'inbound' ORDER BY id OFFSET 1",
+    );
+    all.fetch_all(&front.desk.db).await.expect("messages")
+}
+
+#[tokio::test]
+async fn what_was_said_while_the_bot_could_not_see_a_channel_is_read_when_it_can_again() {
+    let front = Front::open().await;
+    let mia = front.discord.member("mia");
+    let (own, _) = member_ticket(&front, &mia).await;
+    is_heard(&front, &mia, own, "before").await;
+    front.discord.forbids(SUPPORT, 50_001);
+    mia.says(own, "unseen 1").await;
+    mia.says(own, "unseen 2").await;
+    front.discord.forbids(SUPPORT, 0);
+    is_heard(&front, &mia, own, "after").await;
+    assert_eq!(kept(&front).await, ["before", "unseen 1", "unseen 2", "after"]);
+    front.close().await;
+}
+
+#[tokio::test]
+async fn what_was_said_in_a_broken_thread_is_read_before_what_is_said_next() {
+    let front = Front::open().await;
+    let (mia, bea) = (front.discord.member("mia"), front.discord.member_with("bea", &["moderator"]));
+    let (own, staff) = member_ticket(&front, &mia).await;
+    is_heard(&front, &mia, own, "before").await;
+    front.discord.forbids(own, 50_013);
+    front.told(bea.uses("/reply").with("text", "Is it still there?").in_channel(staff)).await;
+    front.desk.later(TimeDelta::seconds(10)).await;
+    let thread = front.desk.thread_row(front.newest().await, Audience::Requester).await;
+    assert!(thread.broken.is_some() && thread.read_on, "{thread:?}");
+    front.discord.withholds_events();
+    mia.says(own, "unheard 1").await;
+    mia.says(own, "unheard 2").await;
+    front.discord.loses_events();
+    front.discord.forbids(own, 0);
+    is_heard(&front, &mia, own, "after").await;
+    assert_eq!(kept(&front).await, ["before", "unheard 1", "unheard 2", "after"]);
+    let thread = front.desk.thread_row(front.newest().await, Audience::Requester).await;
+    assert!(!thread.read_on, "it is read on once");
+    front.desk.settle().await;
+    front.close().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_overtakes_its_deferral_is_given_again() {
+    let front = Front::open().await;
+    let mia = front.discord.member("mia");
+    // As Discord says before it knows that the interaction was answered at all.
+    front.discord.troubles("PATCH", "/messages/@original", Trouble::Refused(404, 10_015));
+    let told = front.told(mia.uses("/ticket list")).await;
+    assert!(told.contains("no tickets") || told.contains("no open ticket"), "{told}");
     front.close().await;
 }

@@ -78,6 +78,8 @@ pub struct Thread {
     pub broken: Option<String>,
     /// The newest message of it in the ledger.
     pub last_seen: u64,
+    /// For a while nothing was heard of it: it is read on before anything else of it is kept.
+    pub read_on: bool,
 }
 
 /// One thread.
@@ -261,6 +263,16 @@ pub async fn repair(
     .await?;
     // The staff thread's card spoke of it.
     changed(tx, thread.ticket, now).await
+}
+
+/// Threads of which nothing was heard for a while, and which can be heard again.
+pub async fn to_read_on(db: &PgPool) -> sqlx::Result<Vec<Thread>> {
+    sql::to_read_on(db).await
+}
+
+/// Notes that a thread was read on to its end.
+pub async fn was_read_on(db: &PgPool, thread: ThreadId) -> sqlx::Result<()> {
+    sql::was_read_on(db, thread.0).await
 }
 
 /// Notes how far a thread was read.

@@ -245,8 +245,12 @@ impl Discord {
 
     /// The bot is refused in a channel and its threads: 50001 it does not even see it, 50013 it may not write. 0: welcome.
     pub fn forbids(&self, channel: Id, code: u64) {
-        if let Some(channel) = self.shared.lock().channels.get_mut(&channel) {
-            channel.forbidden = (code != 0).then_some(code);
+        let mut world = self.shared.lock();
+        let Some(channel) = world.channels.get_mut(&channel) else { return };
+        let before = std::mem::replace(&mut channel.forbidden, (code != 0).then_some(code));
+        if before == Some(50_001) && code != 50_001 {
+            let sync = wire::thread_list_sync(&world);
+            world.tell(gateway::Event::in_guild("THREAD_LIST_SYNC", sync));
         }
     }
 

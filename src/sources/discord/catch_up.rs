@@ -12,8 +12,6 @@ use crate::ingest::discord::Arrived;
 use crate::queue;
 use crate::tickets::threads::{self, Thread};
 
-/// Messages that Discord gives at once; fewer are the last ones.
-const PAGE: usize = 100;
 /// Ids sort by the time at which they were given, and come a little out of order.
 const MARGIN: TimeDelta = TimeDelta::seconds(5);
 /// Tries of one page, an hour in all; after that the thread goes on without it.
@@ -50,6 +48,7 @@ pub(super) async fn read_on(gateway: Gateway, thread: Thread, channel: u64, from
             Ok(page) => page,
             Err(outcome) => return outcome,
         };
+        // Until there is nothing more: a page may be short because something in it could not be read.
         let Some(last) = page.last().map(|message| message.id) else { return Outcome::Done };
         let mut arrived = Vec::new();
         for message in page.iter().filter(|message| message.is_by_person()) {
@@ -61,9 +60,6 @@ pub(super) async fn read_on(gateway: Gateway, thread: Thread, channel: u64, from
         }
         super::listener::keep(&gateway, &arrived).await;
         note_seen(&gateway, &thread, last).await;
-        if page.len() < PAGE {
-            return Outcome::Done;
-        }
         after = last;
     }
 }
@@ -157,6 +153,7 @@ mod tests {
             archived: false,
             broken: None,
             last_seen,
+            read_on: false,
         }
     }
 

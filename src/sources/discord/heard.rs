@@ -24,6 +24,8 @@ pub(super) enum Heard {
     Unreadable {
         channel: u64,
     },
+    /// These threads can be seen (again), and what was said in them before was not heard.
+    Visible(Vec<u64>),
 }
 
 /// Something was said, edited or deleted.
@@ -75,6 +77,9 @@ pub(super) fn sort(event: &Event, guild: u64) -> Sorted {
                 (thread.id.get(), last)
             });
             vec![Heard::Listed(newest.collect())]
+        }
+        Event::ThreadListSync(sync) if sync.guild_id.get() == guild => {
+            vec![Heard::Visible(sync.threads.iter().map(|thread| thread.id.get()).collect())]
         }
         Event::InteractionCreate(create) => return interaction(&create.interaction),
         Event::MessageCreate(create) if ours(create.message.guild_id) => {

@@ -65,6 +65,7 @@ pub(super) struct Listener {
     reading: JoinSet<(u64, Outcome)>,
     strangers: BTreeMap<u64, Stranger>,
     look_at: Instant,
+    mended_at: Instant,
     /// A session began, and its threads may have missed something.
     sessions: Sessions,
 }
@@ -87,6 +88,7 @@ impl Listener {
             reading: JoinSet::new(),
             strangers: BTreeMap::new(),
             look_at: Instant::now() + PATIENCE,
+            mended_at: Instant::now() + LOOK_AGAIN,
             sessions: Sessions::default(),
         }
     }
@@ -113,6 +115,7 @@ impl Listener {
                     Some(first) => self.take(first, ears).await,
                     None => break,
                 },
+                () = tokio::time::sleep_until(self.mended_at) => self.look_for_mended().await,
                 () = tokio::time::sleep_until(self.look_at), if !self.strangers.is_empty() => self.look_again().await,
             }
         }
@@ -156,11 +159,9 @@ impl Listener {
             Heard::Resumed => self.begin_session(None).await,
             Heard::ThreadGone(channel) => self.thread_is_gone(channel).await,
             Heard::Unreadable { channel } => {
-                let asked = [channel];
-                let found =
-                    repeat("look a thread up", || threads::by_channels(&self.gateway.db, &asked)).await;
-                self.begin_reading(found, None);
+                self.read_on_in(&[channel]).await;
             }
+            Heard::Visible(channels) => self.read_on_in(&channels).await,
             // Without a session that began: a server that was away for a moment.
             Heard::Listed(_) | Heard::Changed(_) => {}
         }
@@ -181,6 +182,24 @@ impl Listener {
         self.begin_reading(all, None);
         self.waiting.append(&mut self.leftover);
         self.note_caught_up();
+    }
+
+    /// Those of these channels that are threads of tickets may have missed something.
+    async fn read_on_in(&mut self, channels: &[u64]) {
+        let found = repeat("look threads up", || threads::by_channels(&self.gateway.db, channels)).await;
+        self.begin_reading(found, None);
+    }
+
+    /// A thread was broken or archived for a while, and can be heard again, whoever mended it.
+    async fn look_for_mended(&mut self) {
+        let found = repeat("look for threads to read on", || threads::to_read_on(&self.gateway.db)).await;
+        let unread = found.into_iter().filter(|thread| !self.is_behind(thread)).collect();
+        self.begin_reading(unread, None);
+        self.mended_at = Instant::now() + LOOK_AGAIN;
+    }
+
+    fn is_behind(&self, thread: &Thread) -> bool {
+        thread.channel.is_some_and(|channel| self.behind.contains_key(&channel))
     }
 
     /// What could not be taken in is read again.
@@ -238,7 +257,10 @@ impl Listener {
                 self.read_on(channel, thread, from);
                 return Ok(());
             }
-            (Outcome::Done, None) => {}
+            (Outcome::Done, None) => {
+                let (gateway, thread) = (&self.gateway, behind.thread.id);
+                repeat("note that a thread was read on", || threads::was_read_on(&gateway.db, thread)).await;
+            }
             (Outcome::Broken(error), _) => {
                 let (gateway, thread, why) = (&self.gateway, &behind.thread, error.to_string());
                 repeat("note that a thread is broken", || catch_up::note_broken(gateway, thread, &why)).await;
@@ -282,6 +304,9 @@ impl Listener {
         for thread in &found {
             self.recognize(thread);
         }
+        let unread: Vec<Thread> =
+            found.iter().filter(|thread| thread.read_on && !self.is_behind(thread)).cloned().collect();
+        self.begin_reading(unread, None);
         self.hold_back();
         let known: HashMap<u64, &Thread> =
             found.iter().filter_map(|thread| Some((thread.channel?, thread))).collect();
@@ -387,7 +412,11 @@ async fn listing(waiting: &mut Vec<Change>, ears: &mut Ears) -> Option<HashMap<u
                 waiting.push(change);
             }
             // Another session: its own list follows.
-            Heard::Ready | Heard::Resumed | Heard::ThreadGone(_) | Heard::Unreadable { .. } => {}
+            Heard::Ready
+            | Heard::Resumed
+            | Heard::ThreadGone(_)
+            | Heard::Unreadable { .. }
+            | Heard::Visible(_) => {}
         }
     }
 }

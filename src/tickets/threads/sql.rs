@@ -99,6 +99,7 @@ struct Row {
     archived: bool,
     broken: Option<String>,
     last_seen: i64,
+    read_on: bool,
 }
 
 impl From<Row> for Thread {
@@ -116,6 +117,7 @@ impl From<Row> for Thread {
             archived: row.archived,
             broken: row.broken,
             last_seen: unsigned(row.last_seen),
+            read_on: row.read_on,
         }
     }
 }
@@ -129,7 +131,8 @@ pub(super) async fn threads(
 ) -> sqlx::Result<Vec<Thread>> {
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, ticket_id, audience, handle, channel_id, card_id, card_hash, members, begun_at, archived, broken, last_seen
+        "SELECT id, ticket_id, audience, handle, channel_id, card_id, card_hash, members, begun_at, archived, broken, last_seen,
+                read_on
          FROM discord_threads WHERE id = $1 OR channel_id = $2 OR handle = $3 OR ticket_id = $4
          ORDER BY audience DESC",
         id,
@@ -145,7 +148,8 @@ pub(super) async fn threads(
 pub(super) async fn by_channels(db: &PgPool, channels: &[i64]) -> sqlx::Result<Vec<Thread>> {
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, ticket_id, audience, handle, channel_id, card_id, card_hash, members, begun_at, archived, broken, last_seen
+        "SELECT id, ticket_id, audience, handle, channel_id, card_id, card_hash, members, begun_at, archived, broken, last_seen,
+                read_on
          FROM discord_threads WHERE channel_id = ANY ($1)",
         channels
     )
@@ -157,7 +161,8 @@ pub(super) async fn by_channels(db: &PgPool, channels: &[i64]) -> sqlx::Result<V
 pub(super) async fn listening(db: &PgPool, closed_since: DateTime<Utc>) -> sqlx::Result<Vec<Thread>> {
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, ticket_id, audience, handle, channel_id, card_id, card_hash, members, begun_at, archived, broken, last_seen
+        "SELECT id, ticket_id, audience, handle, channel_id, card_id, card_hash, members, begun_at, archived, broken, last_seen,
+                read_on
          FROM discord_threads h WHERE channel_id IS NOT NULL AND broken IS NULL
            AND (NOT archived OR EXISTS (SELECT FROM tickets t WHERE t.id = h.ticket_id AND t.closed_at > $1))
          ORDER BY id",
@@ -257,15 +262,40 @@ pub(super) async fn left(db: &PgPool, id: i64, user: i64) -> sqlx::Result<()> {
     Ok(())
 }
 
+pub(super) async fn to_read_on(db: &PgPool) -> sqlx::Result<Vec<Thread>> {
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT id, ticket_id, audience, handle, channel_id, card_id, card_hash, members, begun_at, archived, broken, last_seen,
+                read_on
+         FROM discord_threads WHERE read_on AND channel_id IS NOT NULL AND broken IS NULL ORDER BY id"
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(Thread::from).collect())
+}
+
+pub(super) async fn was_read_on(db: &PgPool, id: i64) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE discord_threads SET read_on = FALSE WHERE id = $1 AND read_on", id)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 pub(super) async fn set_archived(db: &PgPool, id: i64, archived: bool) -> sqlx::Result<()> {
-    sqlx::query!("UPDATE discord_threads SET archived = $2 WHERE id = $1", id, archived).execute(db).await?;
+    sqlx::query!(
+        "UPDATE discord_threads SET archived = $2, read_on = read_on OR NOT $2 WHERE id = $1",
+        id,
+        archived
+    )
+    .execute(db)
+    .await?;
     Ok(())
 }
 
 /// False: it was broken already.
 pub(super) async fn set_broken(tx: &mut Tx, id: i64, why: &str) -> sqlx::Result<bool> {
     let changed = sqlx::query!(
-        "UPDATE discord_threads SET broken = $2, broken_told = FALSE WHERE id = $1 AND broken IS NULL",
+        "UPDATE discord_threads SET broken = $2, broken_told = FALSE, read_on = TRUE WHERE id = $1 AND broken IS NULL",
         id,
         why
     )

@@ -97,6 +97,10 @@ impl Event {
         Self { name, channel: Some(channel), author: None, data }
     }
 
+    pub fn in_guild(name: &'static str, data: Value) -> Self {
+        Self { name, channel: None, author: None, data }
+    }
+
     /// Interactions reach the bot whatever its intents.
     pub fn interaction(data: Value) -> Self {
         Self { name: "INTERACTION_CREATE", channel: None, author: None, data }

@@ -163,6 +163,12 @@ pub fn whole_guild(world: &World, id: Id) -> Value {
     value
 }
 
+/// The threads that the bot sees, as it is told when it comes to see more of them.
+pub fn thread_list_sync(world: &World) -> Value {
+    let guild = whole_guild(world, GUILD);
+    json!({"guild_id": GUILD.to_string(), "threads": guild.get("threads"), "members": []})
+}
+
 pub fn message(world: &World, message: &Message) -> Value {
     let author = user(world.human(message.author));
     let mentioned = super::pings::people(message);
