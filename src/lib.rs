@@ -10,6 +10,7 @@ pub mod mail;
 
 pub mod queue;
 
+pub mod audit;
 pub mod people;
 
 pub mod tickets;
