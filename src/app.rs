@@ -23,7 +23,7 @@ use crate::discord::api::Api;
 use crate::ingest::Ingest;
 use crate::mail::token::Signer;
 use crate::people::link::CodeKey;
-use crate::tickets::threads;
+use crate::tickets::{csat, threads};
 use crate::triage::Triage;
 use crate::web::limits::Limits;
 use crate::web::{self, auth::AccessTokens};
@@ -137,6 +137,7 @@ impl App {
         let code_key = CodeKey::new(&masters);
         threads::configure(&db, config.discord.as_ref().map(shown_in)).await?;
         threads::resume(&db, clock.now()).await?;
+        csat::configure(&db, config.mail.survey).await?;
         let (c, s) = (|| Arc::clone(&config), || signer.clone());
         let m = || Arc::clone(&mailer);
         let stages = Stages {
@@ -172,7 +173,7 @@ impl App {
         };
         let tokens = AccessTokens::new(&masters, config.auth.access_minutes);
         let limits = Arc::new(Limits::new(&config.limits));
-        let web = web::State { db, clock, config: Arc::clone(&config), tokens, limits, metrics };
+        let web = web::State { db, clock, config: Arc::clone(&config), tokens, signer: signer.clone(), limits, metrics };
         Ok(Self { config, stages, signer, code_key, web })
     }
 

@@ -172,6 +172,8 @@ pub struct Assignment {
 pub struct MailRules {
     pub undo_seconds: i64,
     pub acknowledge: bool,
+    /// Ask requesters how content they were when staff resolves; needs `http.public_url`.
+    pub survey: bool,
     pub loop_per_ticket_hour: i64,
     pub loop_per_address_hour: i64,
     pub loop_per_domain_hour: i64,
@@ -283,6 +285,7 @@ impl Default for MailRules {
         Self {
             undo_seconds: 10,
             acknowledge: true,
+            survey: false,
             loop_per_ticket_hour: 5,
             loop_per_address_hour: 10,
             loop_per_domain_hour: 0,
@@ -437,6 +440,9 @@ impl Config {
         }
         if self.triage.engine == Some(Engine::Gemini) && self.gemini.is_none() {
             bail!("triage: engine is \"gemini\" but the section [gemini] is missing");
+        }
+        if self.mail.survey && self.http.public_url.is_none() {
+            bail!("mail.survey: needs http.public_url, for the link in the mail");
         }
         if self.triage.categories.is_empty() {
             bail!("triage: categories is empty: give at least one");

@@ -55,3 +55,11 @@ id!(
     /// One skill of the catalogue.
     SkillId
 );
+id!(
+    /// One file that waits for the message it goes with.
+    UploadId
+);
+id!(
+    /// One file of a message.
+    AttachmentId
+);

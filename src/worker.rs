@@ -57,6 +57,7 @@ impl Stages {
             "roles" => self.ingest.look_at_roles(job).await,
             "hear" => self.ingest.hear(job).await,
             "letter" => self.letters.run(job).await,
+            "sweep" => self.sweep(job).await,
             "close_resolved" => self.close_resolved(job).await,
             other => Err(JobError::Fail(anyhow::anyhow!("no stage does `{other}`"))),
         }
@@ -69,6 +70,15 @@ impl Stages {
         let closed = tickets::close_resolved(&mut tx, before, now).await?;
         if closed > 0 {
             tracing::info!(closed, "closed {closed} resolved tickets");
+        }
+        job.done(tx).await
+    }
+
+    async fn sweep(&self, job: &Claimed) -> Result<Done, JobError> {
+        let mut tx = self.db.begin().await?;
+        let swept = tickets::uploads::sweep(&mut tx, self.clock.now()).await?;
+        if swept > 0 {
+            tracing::info!(swept, "removed {swept} files that went with no message");
         }
         job.done(tx).await
     }

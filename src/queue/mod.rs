@@ -85,8 +85,12 @@ pub const LETTER: Kind =
 /// Close what was resolved long ago; subject: 0.
 pub const CLOSE_RESOLVED: Kind = local("close_resolved");
 
+/// Remove what nothing needs any more; subject: 0.
+pub const SWEEP: Kind = local("sweep");
+
 /// Every kind there is.
-pub const KINDS: [&Kind; 11] = [
+pub const KINDS: [&Kind; 12] = [
+    &SWEEP,
     &INGEST,
     &TRIAGE,
     &ASSIGN,

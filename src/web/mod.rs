@@ -22,6 +22,7 @@ use utoipa_axum::routes;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::mail::token::Signer;
 
 mod api;
 pub mod auth;
@@ -48,6 +49,8 @@ pub struct State {
     pub clock: Clock,
     pub config: Arc<Config>,
     pub tokens: AccessTokens,
+    /// Checks the links of surveys.
+    pub signer: Signer,
     pub limits: Arc<Limits>,
     /// `None`: metrics are served by another listener, or not recorded.
     pub metrics: Option<PrometheusHandle>,

@@ -96,7 +96,7 @@ const fn row(method: &'static str, path: &'static str, access: Access, scope: Sc
 
 /// Every operation there is.
 pub const TABLE: &[Row] = {
-    use Access::{Anyone, Person, Staff};
+    use Access::{Admin, Anyone, Person, Staff};
     use Scope::{Never, TicketsRead, TicketsWrite};
     &[
         row("GET", "/", Anyone, Never),
@@ -106,12 +106,39 @@ pub const TABLE: &[Row] = {
         row("GET", "/api/openapi.json", Anyone, Never),
         row("POST", "/api/auth/login", Anyone, Never),
         row("GET", "/api/tickets", Person, TicketsRead),
+        row("POST", "/api/tickets", Person, TicketsWrite),
+        row("GET", "/api/tickets/summary", Person, TicketsRead),
         row("GET", "/api/tickets/{number}", Person, TicketsRead),
+        row("PATCH", "/api/tickets/{number}", Staff, TicketsWrite),
+        row("DELETE", "/api/tickets/{number}", Admin, TicketsWrite),
         row("GET", "/api/tickets/{number}/assignment", Staff, TicketsRead),
+        row("PUT", "/api/tickets/{number}/assignment", Staff, TicketsWrite),
+        row("GET", "/api/tickets/{number}/attachments/{id}", Person, TicketsRead),
+        row("POST", "/api/tickets/{number}/claim", Staff, TicketsWrite),
+        row("POST", "/api/tickets/{number}/close", Person, TicketsWrite),
         row("GET", "/api/tickets/{number}/events", Staff, TicketsRead),
+        row("GET", "/api/tickets/{number}/followers", Staff, TicketsRead),
+        row("PUT", "/api/tickets/{number}/followers/me", Staff, TicketsWrite),
+        row("DELETE", "/api/tickets/{number}/followers/me", Staff, TicketsWrite),
+        row("POST", "/api/tickets/{number}/merge", Staff, TicketsWrite),
         row("GET", "/api/tickets/{number}/messages", Person, TicketsRead),
-        row("POST", "/api/tickets/{number}/messages", Staff, TicketsWrite),
+        row("POST", "/api/tickets/{number}/messages", Person, TicketsWrite),
+        row("DELETE", "/api/tickets/{number}/messages/{id}", Staff, TicketsWrite),
+        row("GET", "/api/tickets/{number}/participants", Staff, TicketsRead),
+        row("POST", "/api/tickets/{number}/participants", Staff, TicketsWrite),
+        row("DELETE", "/api/tickets/{number}/participants/{person}", Staff, TicketsWrite),
+        row("POST", "/api/tickets/{number}/release", Staff, TicketsWrite),
+        row("POST", "/api/tickets/{number}/reopen", Person, TicketsWrite),
+        row("POST", "/api/tickets/{number}/restore", Admin, TicketsWrite),
+        row("POST", "/api/tickets/{number}/split", Staff, TicketsWrite),
         row("GET", "/api/tickets/{number}/transcript", Person, TicketsRead),
+        row("GET", "/api/tickets/{number}/triage", Staff, TicketsRead),
+        row("POST", "/api/tickets/{number}/triage", Staff, TicketsWrite),
+        row("PATCH", "/api/tickets/{number}/triage", Staff, TicketsWrite),
+        row("POST", "/api/uploads", Person, TicketsWrite),
+        row("POST", "/api/csat/{token}", Anyone, Never),
+        row("GET", "/rate/{token}", Anyone, Never),
+        row("POST", "/rate/{token}", Anyone, Never),
     ]
 };
 
