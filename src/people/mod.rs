@@ -1,7 +1,8 @@
 //! Persons: what they are called by, which role and skills they have, how they log in.
 //!
-//! Owns `persons`, `identities`, `skills`, `person_skills`, `credentials`, `signing_keys`, `link_codes` and `snippets`.
-//! Knows nothing about tickets.
+//! Owns `persons`, `identities`, `skills`, `person_skills`, `credentials`, `signing_keys`, `link_codes` and `snippets`; of
+//! accounts, `sessions`, `refresh_tokens`, `api_tokens`, `account_letters`, `second_factors`, `recovery_codes`,
+//! `external_identities` and `oidc_logins`. Knows nothing about tickets.
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
@@ -12,19 +13,28 @@ use sqlx::PgPool;
 use crate::ids::{PersonId, SkillId};
 use crate::queue::{self, Tx};
 
+pub mod accounts;
+pub mod api_tokens;
 mod choices;
+pub mod external;
+pub mod letters;
 pub mod link;
 mod merge;
 pub mod password;
+pub mod second_factor;
+pub mod secrets;
+pub mod sessions;
 pub mod snippets;
 mod sql;
 mod standing;
+mod sweep;
 
 pub use choices::{
     Colleague, OwnSkill, SkillError, confirm_skill, find_skills, find_staff, propose_skill, skills_of,
 };
 pub use merge::{hold_alone, merge};
 pub use standing::{Granted, granted_by_discord};
+pub use sweep::{Swept, sweep};
 
 /// What a person may do. Exactly one each; the greater one may more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
