@@ -10,7 +10,7 @@ use sqlx::PgPool;
 use super::letters::{self, Kind, LetterKey, NewLetter, Purpose};
 use super::second_factor::{self, SecondFactorError};
 use super::sessions::{self, Begun, Method};
-use super::{Person, password};
+use super::{Person, access, password};
 use crate::audit::{self, Actor};
 use crate::config::Config;
 use crate::ids::PersonId;
@@ -213,7 +213,7 @@ pub async fn log_in(db: &PgPool, given: LogIn<'_>, now: DateTime<Utc>) -> Result
     let id = PersonId(known.person_id);
     super::lock(&mut tx, &[id]).await?;
     let person = super::person_in(&mut tx, id).await?.filter(|p| p.active && p.id == id);
-    let unchanged = sql::generation(&mut tx, id.0).await? == Some(known.generation);
+    let unchanged = sql::is_hash(&mut tx, id.0, &known.password_hash).await?;
     let Some(person) = person.filter(|_| unchanged) else {
         drop(tx);
         note_failure(db, Some(id), "account", now).await?;
@@ -264,20 +264,20 @@ pub async fn change_password(
     new: SecretString,
     now: DateTime<Utc>,
 ) -> Result<(), AccountError> {
-    let known = sql::own_credential(db, person.0).await?.ok_or(AccountError::NoPassword)?;
-    if !password::verify(current, Some(known.password_hash)).await? {
+    let known = sql::own_hash(db, person.0).await?.ok_or(AccountError::NoPassword)?;
+    if !password::verify(current, Some(known.clone())).await? {
         return Err(AccountError::WrongPassword);
     }
     checked_password(&new)?;
     let hash = password::hash(new).await?;
     let mut tx = db.begin().await?;
     super::lock(&mut tx, &[person]).await?;
-    if sql::generation(&mut tx, person.0).await? != Some(known.generation) {
+    if !sql::is_hash(&mut tx, person.0, &known).await? {
         // Somebody else has changed it meanwhile.
         return Err(AccountError::WrongPassword);
     }
     super::sql::set_password(&mut tx, person.0, &hash, now).await?;
-    sessions::revoke_all(&mut tx, person, session, now).await?;
+    access::end_sessions(&mut tx, person, session, now).await?;
     tell_of_change(&mut tx, person, now).await?;
     record(&mut tx, actor, "password.changed", person, &json!({}), now).await?;
     tx.commit().await?;
@@ -286,8 +286,8 @@ pub async fn change_password(
 
 /// Whether this is a person's password: asked again before something that a stolen session must not do.
 pub async fn is_password(db: &PgPool, person: PersonId, password: SecretString) -> anyhow::Result<bool> {
-    let known = sql::own_credential(db, person.0).await?;
-    password::verify(password, known.map(|k| k.password_hash)).await
+    let known = sql::own_hash(db, person.0).await?;
+    password::verify(password, known).await
 }
 
 /// Somebody wants to choose another password: whoever has an account is mailed a link. So are staff that an admin entered,
@@ -340,7 +340,7 @@ pub async fn reset_password(
     }
     super::sql::set_password(&mut tx, person.0, &hash, now).await?;
     sql::verify_address(&mut tx, person.0, &letter.address, now).await?;
-    sessions::revoke_all(&mut tx, person, None, now).await?;
+    access::end_sessions(&mut tx, person, None, now).await?;
     letters::write(&mut tx, &NewLetter::to(&letter.address, Kind::Changed, Some(person)), now).await?;
     record(&mut tx, own(person), "password.reset", person, &json!({}), now).await?;
     tx.commit().await?;
@@ -387,9 +387,9 @@ async fn with_password_and_code(
     code: &str,
     now: DateTime<Utc>,
 ) -> Result<Tx, AccountError> {
-    let known = sql::own_credential(db, person.0).await?;
+    let known = sql::own_hash(db, person.0).await?;
     let has_none = known.is_none();
-    let matches = password::verify(password, known.map(|k| k.password_hash)).await?;
+    let matches = password::verify(password, known).await?;
     if !matches && !has_none {
         return Err(AccountError::WrongPassword);
     }

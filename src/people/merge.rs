@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{api_tokens, external, letters, second_factor, sessions};
+use super::{access, api_tokens, external, letters, second_factor};
 use crate::ids::PersonId;
 use crate::queue::Tx;
 
@@ -37,7 +37,7 @@ pub async fn merge(tx: &mut Tx, from: PersonId, into: PersonId, now: DateTime<Ut
     sql::move_credentials(tx, from.0, into.0).await?;
     second_factor::take_over(tx, from, into).await?;
     external::take_over(tx, from, into).await?;
-    sessions::revoke_all(tx, from, None, now).await?;
+    access::end_sessions(tx, from, None, now).await?;
     api_tokens::revoke_all(tx, from, now).await?;
     letters::end_all(tx, from, now).await?;
     sql::move_codes_and_snippets(tx, from.0, into.0).await?;

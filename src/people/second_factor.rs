@@ -8,6 +8,7 @@ use totp_rs::{Builder, Totp};
 
 use super::link::{read, spell};
 use super::secrets::{self, Secret};
+use super::sessions;
 use crate::audit::{self, Actor};
 use crate::ids::PersonId;
 use crate::queue::Tx;
@@ -85,10 +86,12 @@ pub async fn enrol(
 }
 
 /// Takes the first code, switches the second factor on, and hands out recovery codes.
+/// The session it is done in counts as one with a second factor.
 pub async fn confirm(
     db: &PgPool,
     actor: Actor,
     person: PersonId,
+    session: Option<i64>,
     code: &str,
     now: DateTime<Utc>,
 ) -> Result<Vec<Secret>, SecondFactorError> {
@@ -105,6 +108,9 @@ pub async fn confirm(
     }
     sql::activate(&mut tx, person.0, now).await?;
     let codes = hand_out(&mut tx, person).await?;
+    if let Some(session) = session {
+        sessions::note_second_factor(&mut tx, session).await?;
+    }
     let subject = format!("person:{person}");
     audit::record(&mut tx, actor, "second_factor.enabled", &subject, &json!({}), now).await?;
     tx.commit().await?;

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use sqlx::PgPool;
 
+use super::access;
 use super::secrets::{self, Secret};
 use crate::audit::{self, Actor};
 use crate::ids::PersonId;
@@ -61,7 +62,7 @@ pub async fn begin(
     // Headers hold no NUL and no line ends, but who calls us may be no header.
     let user_agent: String =
         user_agent.chars().filter(|c| !c.is_control()).take(LONGEST_USER_AGENT).collect();
-    let session = sql::insert(tx, person.0, method.as_str(), &user_agent, now, expires_at).await?;
+    let session = access::begin_session(tx, person, method.as_str(), &user_agent, expires_at, now).await?;
     let refresh_token = Secret::fresh(PREFIX);
     sql::issue(tx, session, &refresh_token.hash(), now).await?;
     Ok(Begun { session, person, refresh_token, expires_at })
@@ -141,12 +142,7 @@ pub async fn revoke_by_token(tx: &mut Tx, token: &str, now: DateTime<Utc>) -> sq
     Ok(sql::revoke(tx, found.person_id, found.session_id, now).await? > 0)
 }
 
-/// Ends all sessions of a person, but for one. Says how many that were.
-pub async fn revoke_all(
-    tx: &mut Tx,
-    person: PersonId,
-    but: Option<i64>,
-    now: DateTime<Utc>,
-) -> sqlx::Result<u64> {
-    sql::revoke_all(tx, person.0, but, now).await
+/// Notes that a second factor was shown in a session that had begun without one.
+pub(super) async fn note_second_factor(tx: &mut Tx, session: i64) -> sqlx::Result<()> {
+    sql::set_method(tx, session, Method::Totp.as_str()).await
 }

@@ -82,11 +82,13 @@ pub const ROLES: Kind = Kind { lease: Duration::from_mins(5), ..local("roles") }
 /// Mail one code that links an address; subject: the code. It is void after minutes, and so is its mail.
 pub const LETTER: Kind =
     Kind { lease: Duration::from_mins(3), give_up_after: Some(TimeDelta::minutes(15)), ..local("letter") };
+/// Mail one letter about an account; subject: the letter. Its own time ends it, at the latest after five days.
+pub const ACCOUNT_LETTER: Kind = Kind { name: "account_letter", lease: Duration::from_mins(3), ..DELIVER };
 /// Close what was resolved long ago; subject: 0.
 pub const CLOSE_RESOLVED: Kind = local("close_resolved");
 
 /// Every kind there is.
-pub const KINDS: [&Kind; 11] = [
+pub const KINDS: [&Kind; 12] = [
     &INGEST,
     &TRIAGE,
     &ASSIGN,
@@ -97,6 +99,7 @@ pub const KINDS: [&Kind; 11] = [
     &HEAR,
     &MIRROR,
     &LETTER,
+    &ACCOUNT_LETTER,
     &ROLES,
 ];
 

@@ -48,25 +48,21 @@ pub(super) async fn verify_address(
     Ok(())
 }
 
-pub(super) async fn generation(tx: &mut Tx, person: i64) -> sqlx::Result<Option<i32>> {
-    sqlx::query_scalar!("SELECT generation FROM credentials WHERE person_id = $1", person)
-        .fetch_optional(&mut **tx)
-        .await
-}
-
-pub(super) struct Credential {
-    pub(super) password_hash: String,
-    pub(super) generation: i32,
-}
-
-pub(super) async fn own_credential(db: &PgPool, person: i64) -> sqlx::Result<Option<Credential>> {
-    sqlx::query_as!(
-        Credential,
-        "SELECT password_hash, generation FROM credentials WHERE person_id = $1",
-        person
+/// Whether a person's password is still the one that was compared.
+pub(super) async fn is_hash(tx: &mut Tx, person: i64, hash: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM credentials WHERE person_id = $1 AND password_hash = $2) AS "found!""#,
+        person,
+        hash
     )
-    .fetch_optional(db)
+    .fetch_one(&mut **tx)
     .await
+}
+
+pub(super) async fn own_hash(db: &PgPool, person: i64) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!("SELECT password_hash FROM credentials WHERE person_id = $1", person)
+        .fetch_optional(db)
+        .await
 }
 
 /// The password is the same, so no session ends. Unless it was changed meanwhile.

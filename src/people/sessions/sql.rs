@@ -6,27 +6,6 @@ use sqlx::PgPool;
 use super::Session;
 use crate::queue::Tx;
 
-pub(super) async fn insert(
-    tx: &mut Tx,
-    person: i64,
-    method: &str,
-    user_agent: &str,
-    now: DateTime<Utc>,
-    expires_at: DateTime<Utc>,
-) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
-        "INSERT INTO sessions (person_id, method, user_agent, created_at, last_used_at, expires_at)
-         VALUES ($1, $2, $3, $4, $4, $5) RETURNING id",
-        person,
-        method,
-        user_agent,
-        now,
-        expires_at
-    )
-    .fetch_one(&mut **tx)
-    .await
-}
-
 pub(super) async fn issue(tx: &mut Tx, session: i64, hash: &[u8], now: DateTime<Utc>) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO refresh_tokens (token_hash, session_id, issued_at) VALUES ($1, $2, $3)",
@@ -101,22 +80,7 @@ pub(super) async fn revoke(tx: &mut Tx, person: i64, session: i64, now: DateTime
     Ok(ended.rows_affected())
 }
 
-pub(super) async fn revoke_all(
-    tx: &mut Tx,
-    person: i64,
-    but: Option<i64>,
-    now: DateTime<Utc>,
-) -> sqlx::Result<u64> {
-    // In order: two who end all of them at once do not wait for each other.
-    let ended = sqlx::query!(
-        "WITH going AS (SELECT id FROM sessions WHERE person_id = $1 AND revoked_at IS NULL AND id IS DISTINCT FROM $2
-                        ORDER BY id FOR UPDATE)
-         UPDATE sessions s SET revoked_at = $3 FROM going WHERE s.id = going.id",
-        person,
-        but,
-        now
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(ended.rows_affected())
+pub(super) async fn set_method(tx: &mut Tx, session: i64, method: &str) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE sessions SET method = $2 WHERE id = $1", session, method).execute(&mut **tx).await?;
+    Ok(())
 }
