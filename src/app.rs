@@ -176,7 +176,16 @@ impl App {
         };
         let tokens = AccessTokens::new(&masters, config.auth.access_minutes);
         let limits = Arc::new(Limits::new(&config.limits));
-        let web = web::State { db, clock, config: Arc::clone(&config), tokens, limits, metrics };
+        let web = web::State {
+            db,
+            clock,
+            config: Arc::clone(&config),
+            tokens,
+            limits,
+            letter_key: letter_key.clone(),
+            oidc: web::oidc::Provider::new(&config)?.map(Arc::new),
+            metrics,
+        };
         Ok(Self { config, stages, signer, code_key, letter_key, web })
     }
 

@@ -457,6 +457,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use secrecy::ExposeSecret as _;
 
     fn error(text: &str) -> String {
         format!("{:#}", Config::parse(text, BTreeMap::new()).unwrap_err())

@@ -284,6 +284,11 @@ pub async fn change_password(
     Ok(())
 }
 
+/// Whether a person has a password: who signs in by another may have none.
+pub async fn has_password(db: &PgPool, person: PersonId) -> sqlx::Result<bool> {
+    Ok(sql::own_hash(db, person.0).await?.is_some())
+}
+
 /// Whether this is a person's password: asked again before something that a stolen session must not do.
 pub async fn is_password(db: &PgPool, person: PersonId, password: SecretString) -> anyhow::Result<bool> {
     let known = sql::own_hash(db, person.0).await?;

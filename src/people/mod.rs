@@ -393,18 +393,6 @@ pub async fn set_password(
     Ok(())
 }
 
-/// Checks address and password. `None` for every kind of failure, after the same work: answers and timing don't
-/// tell whether an address exists.
-pub async fn log_in(db: &PgPool, email: &str, password: SecretString) -> anyhow::Result<Option<Person>> {
-    let address = crate::mail::address::canonical(email);
-    // PostgreSQL's TEXT cannot hold NUL; nobody's address does.
-    let found = if address.contains('\0') { None } else { sql::credential(db, &address).await? };
-    let hash = found.as_ref().map(|c| c.password_hash.clone());
-    let matches = password::verify(password, hash).await?;
-    let Some(found) = found.filter(|_| matches) else { return Ok(None) };
-    Ok(sql::person(db, found.person_id).await?.filter(|person| person.active))
-}
-
 /// The signing keys kept in the database, newest first; the first one is made when there is none.
 pub async fn signing_keys(db: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Vec<Vec<u8>>> {
     let keys = sql::signing_keys(db).await?;
