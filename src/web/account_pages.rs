@@ -177,7 +177,7 @@ async fn confirm(
         Ok(_) => Ok(Page::new("Your account is ready", "Your address is confirmed. You can log in now.")),
         Err(error @ AccountError::NotTheChosenPassword { .. }) => {
             let form = confirm_form(typed.token.expose_secret());
-            Ok(form.saying(StatusCode::UNPROCESSABLE_ENTITY, &sentence(&error)))
+            Ok(form.saying(StatusCode::BAD_REQUEST, &sentence(&error)))
         }
         Err(error) => account_refused(error),
     }
@@ -212,7 +212,7 @@ async fn reset(State(state): State<Shared>, Client(client): Client, form: TypedF
                 Ok(Page::new("Look into your mail", text))
             }
             Err(error @ (AccountError::NotAnAddress | AccountError::OwnAddress)) => {
-                Ok(ask_form().saying(StatusCode::UNPROCESSABLE_ENTITY, &sentence(&error)))
+                Ok(ask_form().saying(StatusCode::BAD_REQUEST, &sentence(&error)))
             }
             Err(error) => account_refused(error),
         };
@@ -226,7 +226,7 @@ async fn reset(State(state): State<Shared>, Client(client): Client, form: TypedF
         }
         Err(error @ AccountError::WeakPassword(_)) => {
             let form = reset_form(typed.token.expose_secret());
-            Ok(form.saying(StatusCode::UNPROCESSABLE_ENTITY, &sentence(&error)))
+            Ok(form.saying(StatusCode::BAD_REQUEST, &sentence(&error)))
         }
         Err(error) => account_refused(error),
     }
@@ -284,7 +284,7 @@ async fn link(State(state): State<Shared>, Client(client): Client, form: TypedFo
             } else {
                 link_form(&token)
             };
-            Ok(form.saying(StatusCode::UNPROCESSABLE_ENTITY, &sentence(&error)))
+            Ok(form.saying(StatusCode::BAD_REQUEST, &sentence(&error)))
         }
         Err(error) => refused(error),
     }
@@ -294,7 +294,7 @@ fn account_refused(error: AccountError) -> Result<Page, Error> {
     match error {
         AccountError::Database(_) | AccountError::Other(_) => Err(error.into()),
         error => {
-            let page = Page::refusal(StatusCode::UNPROCESSABLE_ENTITY, "That did not work", &sentence(&error));
+            let page = Page::refusal(StatusCode::BAD_REQUEST, "That did not work", &sentence(&error));
             Ok(page)
         }
     }

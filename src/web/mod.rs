@@ -31,7 +31,7 @@ mod cookies;
 pub mod error;
 mod health;
 pub use health::describe_metrics;
-pub mod idempotency;
+mod idempotency;
 pub mod limits;
 pub mod oidc;
 mod openapi;

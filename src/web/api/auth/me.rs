@@ -16,7 +16,7 @@ use crate::people::sessions::{self, Session};
 use crate::people::{self, OwnSkill, Role, SkillError, accounts, external, second_factor};
 use crate::queue;
 use crate::web::State as Shared;
-use crate::web::error::Error;
+use crate::web::error::{Error, Problem};
 use crate::web::request::{Caller, Input, Named};
 use crate::web::rights;
 
@@ -172,7 +172,11 @@ const MOST_SKILLS: usize = 100;
     path = "/api/auth/me/skills",
     tag = "account",
     request_body = Proposal,
-    responses((status = 200, description = "One's own skills, by slug", body = Vec<Skill>))
+    responses(
+        (status = 200, description = "One's own skills, by slug", body = Vec<Skill>),
+        (status = 409, description = "A skill is confirmed at another level: an admin changes it", body = Problem,
+         content_type = "application/problem+json"),
+    )
 )]
 async fn propose_skills(
     state: State<Shared>,

@@ -1,5 +1,6 @@
 //! Sign-in by another: the browser goes to the provider and comes back.
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -88,7 +89,7 @@ async fn start(
 }
 
 /// What the provider sends along; it may send more.
-#[derive(Deserialize, IntoParams)]
+#[derive(Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Callback {
     code: Option<String>,
@@ -126,8 +127,10 @@ async fn callback(
     State(state): State<Shared>,
     Client(client): Client,
     headers: HeaderMap,
-    Query(query): Query<Callback>,
+    query: Result<Query<Callback>, QueryRejection>,
 ) -> Result<Response, Error> {
+    // What cannot be read comes from no provider, and is answered like what no sign-in belongs to.
+    let query = query.map(|Query(query)| query).unwrap_or_default();
     let provider = state.oidc.as_ref().ok_or(Error::NotFound)?;
     state.limits.log_in(client, query.state.as_deref().unwrap_or_default())?;
     let mut response = come_back(&state, provider, &headers, query).await?;
