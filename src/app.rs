@@ -22,6 +22,7 @@ use crate::deliver::{Deliver, mailer::Mailer};
 use crate::discord::api::Api;
 use crate::ingest::Ingest;
 use crate::mail::token::Signer;
+use crate::people::letters::LetterKey;
 use crate::people::link::CodeKey;
 use crate::tickets::{csat, threads};
 use crate::triage::Triage;
@@ -114,6 +115,7 @@ pub struct App {
     pub stages: Stages,
     pub signer: Signer,
     pub code_key: CodeKey,
+    pub letter_key: LetterKey,
     web: web::State,
 }
 
@@ -135,6 +137,7 @@ impl App {
         let gemini = Triage::client(&config)?;
         let discord = config.discord.as_ref().map(Api::new).transpose()?.map(Arc::new);
         let code_key = CodeKey::new(&masters);
+        let letter_key = LetterKey::new(&masters);
         threads::configure(&db, config.discord.as_ref().map(shown_in)).await?;
         threads::resume(&db, clock.now()).await?;
         csat::configure(&db, config.mail.survey).await?;
@@ -165,6 +168,7 @@ impl App {
                 config: c(),
                 signer: s(),
                 key: code_key.clone(),
+                letter_key: letter_key.clone(),
                 mailer: m(),
             },
             db: db.clone(),
@@ -173,8 +177,18 @@ impl App {
         };
         let tokens = AccessTokens::new(&masters, config.auth.access_minutes);
         let limits = Arc::new(Limits::new(&config.limits));
-        let web = web::State { db, clock, config: Arc::clone(&config), tokens, signer: signer.clone(), limits, metrics };
-        Ok(Self { config, stages, signer, code_key, web })
+        let web = web::State {
+            db,
+            clock,
+            config: Arc::clone(&config),
+            tokens,
+            signer: signer.clone(),
+            limits,
+            letter_key: letter_key.clone(),
+            oidc: web::oidc::Provider::new(&config)?.map(Arc::new),
+            metrics,
+        };
+        Ok(Self { config, stages, signer, code_key, letter_key, web })
     }
 
     /// The HTTP API, for a listener of the caller's.

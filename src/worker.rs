@@ -39,7 +39,8 @@ pub struct Stages {
 const AT_ONCE: usize = 16;
 /// How many of them may be of kinds that wait for others' servers: a mail server that never answers, or Discord, must not
 /// keep mail from becoming tickets.
-const LIMITED: [(&[&Kind], usize); 2] = [(&[&queue::DELIVER, &queue::LETTER], 8), (&[&queue::MIRROR], 4)];
+const LIMITED: [(&[&Kind], usize); 2] =
+    [(&[&queue::DELIVER, &queue::LETTER, &queue::ACCOUNT_LETTER], 8), (&[&queue::MIRROR], 4)];
 /// How often the queue is looked at unasked: covers a lost notification, and finds jobs whose time has come.
 pub const POLL: Duration = Duration::from_millis(500);
 const SLOWEST_POLL: Duration = Duration::from_secs(15);
@@ -56,8 +57,8 @@ impl Stages {
             "mirror" => self.deliver.mirror(job).await,
             "roles" => self.ingest.look_at_roles(job).await,
             "hear" => self.ingest.hear(job).await,
-            "letter" => self.letters.run(job).await,
             "sweep" => self.sweep(job).await,
+            "letter" | "account_letter" => self.letters.run(job).await,
             "close_resolved" => self.close_resolved(job).await,
             other => Err(JobError::Fail(anyhow::anyhow!("no stage does `{other}`"))),
         }

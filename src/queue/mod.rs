@@ -82,6 +82,8 @@ pub const ROLES: Kind = Kind { lease: Duration::from_mins(5), ..local("roles") }
 /// Mail one code that links an address; subject: the code. It is void after minutes, and so is its mail.
 pub const LETTER: Kind =
     Kind { lease: Duration::from_mins(3), give_up_after: Some(TimeDelta::minutes(15)), ..local("letter") };
+/// Mail one letter about an account; subject: the letter. Its own time ends it, at the latest after five days.
+pub const ACCOUNT_LETTER: Kind = Kind { name: "account_letter", lease: Duration::from_mins(3), ..DELIVER };
 /// Close what was resolved long ago; subject: 0.
 pub const CLOSE_RESOLVED: Kind = local("close_resolved");
 
@@ -89,7 +91,7 @@ pub const CLOSE_RESOLVED: Kind = local("close_resolved");
 pub const SWEEP: Kind = local("sweep");
 
 /// Every kind there is.
-pub const KINDS: [&Kind; 12] = [
+pub const KINDS: [&Kind; 13] = [
     &SWEEP,
     &INGEST,
     &TRIAGE,
@@ -101,6 +103,7 @@ pub const KINDS: [&Kind; 12] = [
     &HEAR,
     &MIRROR,
     &LETTER,
+    &ACCOUNT_LETTER,
     &ROLES,
 ];
 
