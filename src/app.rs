@@ -23,6 +23,7 @@ use crate::discord::api::Api;
 use crate::ingest::Ingest;
 use crate::mail::token::Signer;
 use crate::people::link::CodeKey;
+use crate::settings::Settings;
 use crate::tickets::threads;
 use crate::triage::Triage;
 use crate::web::{self, auth::AccessTokens};
@@ -136,19 +137,21 @@ impl App {
         let code_key = CodeKey::new(&masters);
         threads::configure(&db, config.discord.as_ref().map(shown_in)).await?;
         threads::resume(&db, clock.now()).await?;
-        let (c, s) = (|| Arc::clone(&config), || signer.clone());
+        let settings = Settings::new(&db, &clock, &config);
+        let (c, s, l) = (|| Arc::clone(&config), || signer.clone(), || settings.clone());
         let m = || Arc::clone(&mailer);
         let stages = Stages {
             ingest: Ingest {
                 db: db.clone(),
                 clock: clock.clone(),
                 config: c(),
+                settings: l(),
                 signer: s(),
                 discord: discord.clone(),
                 code_key: code_key.clone(),
             },
-            triage: Triage { db: db.clone(), clock: clock.clone(), config: c(), gemini },
-            assign: Assign { db: db.clone(), clock: clock.clone(), config: c() },
+            triage: Triage { db: db.clone(), clock: clock.clone(), config: c(), settings: l(), gemini },
+            assign: Assign { db: db.clone(), clock: clock.clone(), settings: l() },
             deliver: Deliver {
                 db: db.clone(),
                 clock: clock.clone(),
@@ -167,10 +170,10 @@ impl App {
             },
             db: db.clone(),
             clock: clock.clone(),
-            config: c(),
+            settings: l(),
         };
         let tokens = AccessTokens::new(&masters, config.auth.access_minutes);
-        let web = web::State { db, clock, config: Arc::clone(&config), tokens, metrics };
+        let web = web::State { db, clock, config: Arc::clone(&config), settings, tokens, metrics };
         Ok(Self { config, stages, signer, code_key, web })
     }
 
@@ -182,7 +185,7 @@ impl App {
     /// The gateway to Discord, where it is configured.
     pub fn gateway(&self) -> Option<sources::discord::Gateway> {
         let api = self.stages.ingest.discord.as_ref()?;
-        sources::discord::Gateway::new(&self.stages.db, &self.stages.clock, &self.config, api)
+        sources::discord::Gateway::new(&self.stages.db, &self.stages.clock, &self.stages.settings, &self.config, api)
     }
 
     /// Runs until `stop`, then stops in order: sources take nothing in any more, the worker finishes what is in hand,

@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 
 mod discord;
+mod limits;
 mod load;
 
 pub(crate) use discord::is_loopback;
@@ -72,7 +73,8 @@ pub struct Auth {
     pub secret: Option<SecretString>,
     pub access_minutes: i64,
     refresh_days: Option<i64>,
-    signup: Option<bool>,
+    /// Whether people may make themselves an account, as users.
+    pub signup: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -273,7 +275,7 @@ impl Default for Http {
 }
 impl Default for Auth {
     fn default() -> Self {
-        Self { secret_file: None, secret: None, access_minutes: 15, refresh_days: None, signup: None }
+        Self { secret_file: None, secret: None, access_minutes: 15, refresh_days: None, signup: true }
     }
 }
 impl Default for Triage {
@@ -447,9 +449,7 @@ impl Config {
         if self.triage.engine == Some(Engine::Gemini) && self.gemini.is_none() {
             bail!("triage: engine is \"gemini\" but the section [gemini] is missing");
         }
-        if self.triage.categories.is_empty() {
-            bail!("triage: categories is empty: give at least one");
-        }
+        self.check_limits()?;
         self.discord.as_ref().map_or(Ok(()), Discord::check)
     }
 
@@ -460,7 +460,6 @@ impl Config {
             ("[retention]", self.retention.is_some()),
             ("http.trusted_proxies", self.http.trusted_proxies.as_ref().is_some_and(|p| !p.is_empty())),
             ("auth.refresh_days", self.auth.refresh_days.is_some()),
-            ("auth.signup", self.auth.signup == Some(true)),
             ("triage.auto_route_confidence", self.triage.auto_route_confidence.is_some()),
             ("mail.loop_per_domain_hour", self.mail.loop_per_domain_hour != 0),
             (

@@ -17,6 +17,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::settings::Settings;
 
 pub mod auth;
 pub mod error;
@@ -32,6 +33,7 @@ pub struct State {
     pub db: PgPool,
     pub clock: Clock,
     pub config: Arc<Config>,
+    pub settings: Settings,
     pub tokens: AccessTokens,
     /// `None`: metrics are served by another listener, or not recorded.
     pub metrics: Option<PrometheusHandle>,

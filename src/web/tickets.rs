@@ -53,7 +53,7 @@ pub(super) async fn list(
         Some(Some(Ok(number))) => Some(TicketId(number)),
         Some(_) => return Err(Error::BadRequest("cursor is not one that was given out".to_owned())),
     };
-    let sight = caller.sight(state.config.assignment.moderators_see_all);
+    let sight = caller.sight(state.settings.current().await.assignment.moderators_see_all);
     let mut tickets = read::list(&state.db, sight, query.status.as_deref(), before, limit + 1).await?;
     let more = i64::try_from(tickets.len()).unwrap_or(0) > limit;
     if more {
@@ -81,7 +81,7 @@ async fn seen(
     number: Result<Path<i64>, PathRejection>,
 ) -> Result<Summary, Error> {
     let Path(number) = number?;
-    let sight = caller.sight(state.config.assignment.moderators_see_all);
+    let sight = caller.sight(state.settings.current().await.assignment.moderators_see_all);
     read::ticket(&state.db, sight, TicketId(number)).await?.ok_or(Error::NotFound)
 }
 
@@ -194,10 +194,11 @@ pub(super) async fn write(
         return Err(Error::BadRequest("body holds a NUL character".to_owned()));
     }
     let now = state.clock.now();
+    let undo_seconds = state.settings.current().await.mail.undo_seconds;
     let message = StaffMessage { author, channel: Channel::Web, text: &body.body, inbound: None };
     let mut tx = state.db.begin().await?;
     let ticket = tickets::lock(&mut tx, summary.number).await?;
-    let leaves_at = now + TimeDelta::seconds(state.config.mail.undo_seconds);
+    let leaves_at = now + TimeDelta::seconds(undo_seconds);
     let id = match body.visibility {
         Visibility::Public => tickets::reply(&mut tx, &ticket, &message, leaves_at, now).await?,
         Visibility::Internal => tickets::note(&mut tx, &ticket, &message, now).await?,
