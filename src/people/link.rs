@@ -168,7 +168,7 @@ pub async fn ask(
 }
 
 /// What is mailed to a mailbox of ours becomes a ticket, for all of staff to read.
-fn is_own(config: &Config, address: &str) -> bool {
+pub(super) fn is_own(config: &Config, address: &str) -> bool {
     let Some((local, domain)) = address::split(address) else { return false };
     let bare = local.split_once('+').map_or(local, |(bare, _)| bare);
     config.own_addresses().iter().any(|own| address::split(own) == Some((bare, domain)))

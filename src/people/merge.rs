@@ -32,6 +32,7 @@ pub async fn merge(tx: &mut Tx, from: PersonId, into: PersonId) -> sqlx::Result<
     sql::move_skills(tx, from.0, into.0).await?;
     sql::move_credentials(tx, from.0, into.0).await?;
     sql::move_codes_and_snippets(tx, from.0, into.0).await?;
+    sql::move_hours(tx, from.0, into.0).await?;
     sql::unite(tx, from.0, into.0).await?;
     sql::retire(tx, from.0, into.0).await
 }

@@ -17,6 +17,7 @@ pub mod changes;
 pub mod linking;
 pub mod outbox;
 pub mod read;
+pub mod skills;
 mod sql;
 mod status;
 pub mod threads;
