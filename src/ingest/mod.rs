@@ -16,6 +16,7 @@ use crate::queue::{self, Tx};
 mod answer;
 pub mod discord;
 pub mod interact;
+pub mod ledger;
 mod sql;
 mod stage;
 pub mod understand;

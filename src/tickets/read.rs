@@ -6,10 +6,12 @@ use serde::Serialize;
 use crate::ids::{MessageId, PersonId, TicketId};
 
 mod card;
+mod overview;
 mod sql;
 mod stats;
 
 pub use card::{CardFacts, card_facts};
+pub use overview::{Overview, Waiting, overview};
 pub use stats::{Stats, Worked, stats};
 
 /// Whose tickets a caller may see.
