@@ -12,11 +12,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 
 mod discord;
-mod limits;
+mod http;
 mod load;
+mod rules;
 
 pub(crate) use discord::is_loopback;
 pub use discord::{Discord, PlainMessages, StaffRoles};
+pub use http::{Http, Limits};
 use load::secret;
 pub use load::{LONGEST_GEMINI_TIMEOUT, credentials_folder, search_path, toml_fault};
 
@@ -31,6 +33,8 @@ pub struct Config {
     pub database: Database,
     #[serde(default)]
     pub http: Http,
+    #[serde(default)]
+    pub limits: Limits,
     #[serde(default)]
     pub auth: Auth,
     #[serde(default)]
@@ -56,14 +60,6 @@ pub struct Config {
 pub struct Database {
     pub url: Option<SecretString>,
     pub url_file: Option<PathBuf>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Http {
-    pub listen: SocketAddr,
-    pub public_url: Option<String>,
-    trusted_proxies: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -268,11 +264,6 @@ fn default_gemini_timeout() -> Duration {
     Duration::from_secs(20)
 }
 
-impl Default for Http {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), public_url: None, trusted_proxies: None }
-    }
-}
 impl Default for Auth {
     fn default() -> Self {
         Self { secret_file: None, secret: None, access_minutes: 15, refresh_days: None, signup: true }
@@ -449,7 +440,7 @@ impl Config {
         if self.triage.engine == Some(Engine::Gemini) && self.gemini.is_none() {
             bail!("triage: engine is \"gemini\" but the section [gemini] is missing");
         }
-        self.check_limits()?;
+        self.check_rules()?;
         self.discord.as_ref().map_or(Ok(()), Discord::check)
     }
 
@@ -458,7 +449,6 @@ impl Config {
         let set = [
             ("[oidc]", self.oidc.is_some()),
             ("[retention]", self.retention.is_some()),
-            ("http.trusted_proxies", self.http.trusted_proxies.as_ref().is_some_and(|p| !p.is_empty())),
             ("auth.refresh_days", self.auth.refresh_days.is_some()),
             ("triage.auto_route_confidence", self.triage.auto_route_confidence.is_some()),
             ("mail.loop_per_domain_hour", self.mail.loop_per_domain_hour != 0),

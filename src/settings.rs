@@ -97,7 +97,7 @@ impl Key {
             Self::Categories => self.put(&mut changed.triage.categories, value)?,
             Self::Signup => self.put(&mut changed.auth.signup, value)?,
         }
-        changed.check_limits().map_err(|fault| SettingError::Value(format!("{fault:#}")))?;
+        changed.check_rules().map_err(|fault| SettingError::Value(format!("{fault:#}")))?;
         *config = changed;
         Ok(())
     }

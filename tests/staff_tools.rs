@@ -2,7 +2,8 @@
 
 use chrono::TimeDelta;
 use ticketd::ids::TicketId;
-use ticketd::people::{self, Role, SkillError, snippets};
+use ticketd::audit::Actor;
+use ticketd::people::{self, Role, SkillError, levels, snippets};
 use ticketd::tickets::read::{self, Sight};
 
 use crate::harness::desk::Desk;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use sqlx::PgPool;
 
 use super::hours::{self, AwayPeriod, WorkingHours};
-use super::{OwnSkill, Role};
+use super::{OwnSkill, Role, access};
 use crate::audit::{self, Actor};
 use crate::config::Config;
 use crate::ids::PersonId;
@@ -257,7 +257,7 @@ pub async fn change(
     }
     sql::update(tx, id.0, &after).await?;
     if after.granted < before.granted || before.active && !after.active {
-        sql::end_sessions(tx, id.0, now).await?;
+        access::end_sessions(tx, id, None, now).await?;
     }
     // What they have is to be given to others, or they may take what nobody fit before.
     queue::enqueue(tx, &queue::REASSIGN, 0, now).await?;
@@ -318,7 +318,7 @@ pub async fn log_out(
     if sql::standing(tx, id.0).await?.is_none() {
         return Err(DirectoryError::Unknown(id));
     }
-    let ended = sql::end_sessions(tx, id.0, now).await?;
+    let ended = access::end_sessions(tx, id, None, now).await?;
     audit::record(tx, actor, "person.logged_out", &subject(id), &json!({"sessions": ended}), now).await?;
     Ok(ended)
 }

@@ -231,15 +231,3 @@ pub(super) async fn update(tx: &mut Tx, id: i64, to: &Standing) -> sqlx::Result<
     .await?;
     Ok(())
 }
-
-/// Raising the generation ends access tokens that are not a session's.
-pub(super) async fn end_sessions(tx: &mut Tx, person: i64, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    let ended =
-        sqlx::query!("UPDATE sessions SET revoked_at = $2 WHERE person_id = $1 AND revoked_at IS NULL", person, now)
-            .execute(&mut **tx)
-            .await?;
-    sqlx::query!("UPDATE credentials SET generation = generation + 1 WHERE person_id = $1", person)
-        .execute(&mut **tx)
-        .await?;
-    Ok(ended.rows_affected())
-}

@@ -16,7 +16,7 @@ const LONGEST_CATEGORY: usize = 64;
 
 impl Config {
     /// The rules of the values that may change while ticketd runs.
-    pub(crate) fn check_limits(&self) -> anyhow::Result<()> {
+    pub(crate) fn check_rules(&self) -> anyhow::Result<()> {
         let assignment = &self.assignment;
         within("assignment", "cap_default", assignment.cap_default.into(), 0..=LARGEST_CAP)?;
         within("assignment", "reopen_days", assignment.reopen_days, 0..=LONGEST_DAYS)?;
