@@ -187,7 +187,13 @@ impl App {
     /// The gateway to Discord, where it is configured.
     pub fn gateway(&self) -> Option<sources::discord::Gateway> {
         let api = self.stages.ingest.discord.as_ref()?;
-        sources::discord::Gateway::new(&self.stages.db, &self.stages.clock, &self.stages.settings, &self.config, api)
+        sources::discord::Gateway::new(
+            &self.stages.db,
+            &self.stages.clock,
+            &self.stages.settings,
+            &self.config,
+            api,
+        )
     }
 
     /// Runs until `stop`, then stops in order: sources take nothing in any more, the worker finishes what is in hand,

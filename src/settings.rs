@@ -128,7 +128,7 @@ pub enum SettingError {
 }
 
 /// A setting as it is, and as the file has it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Setting {
     pub key: &'static str,
     /// What counts.
@@ -140,7 +140,8 @@ pub struct Setting {
 }
 
 /// By whom and when a setting was changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = SettingChange)]
 pub struct Change {
     /// `None`: by a command on the server.
     pub by: Option<PersonId>,

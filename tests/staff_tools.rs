@@ -1,8 +1,8 @@
 //! What staff have at hand besides the tickets themselves: skills, snippets, the card, the search, the numbers.
 
 use chrono::TimeDelta;
-use ticketd::ids::TicketId;
 use ticketd::audit::Actor;
+use ticketd::ids::TicketId;
 use ticketd::people::{self, Role, SkillError, levels, snippets};
 use ticketd::tickets::read::{self, Sight};
 

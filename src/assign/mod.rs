@@ -188,8 +188,7 @@ fn reason(required: &[String], judged: &[Judged], outcome: Outcome, assignee: Op
         others.filter(|j| j.verdict == verdict).map(|j| j.name.as_str()).collect()
     };
     let mut absent = Vec::new();
-    let causes =
-        [(Verdict::Away, "away"), (Verdict::AtCap, "at cap"), (Verdict::OffHours, "off hours")];
+    let causes = [(Verdict::Away, "away"), (Verdict::AtCap, "at cap"), (Verdict::OffHours, "off hours")];
     for (verdict, said) in causes {
         let names = named(verdict);
         if let Some((last, others)) = names.split_last() {

@@ -55,19 +55,16 @@ pub enum ReplayError {
     NotQuarantined(InboundId),
     #[error("row {0} has no bytes, because the server would not give them: it is asked again by itself")]
     NoBytes(InboundId),
-    #[error("row {0} came by Discord, where what was said long ago cannot be answered: only mail is replayed")]
+    #[error(
+        "row {0} came by Discord, where what was said long ago cannot be answered: only mail is replayed"
+    )]
     Discord(InboundId),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
 
 /// Reads a mail again that was put aside: after a bug was mended, or what the database refused is possible now.
-pub async fn replay(
-    tx: &mut Tx,
-    id: InboundId,
-    actor: Actor,
-    now: DateTime<Utc>,
-) -> Result<(), ReplayError> {
+pub async fn replay(tx: &mut Tx, id: InboundId, actor: Actor, now: DateTime<Utc>) -> Result<(), ReplayError> {
     let row = sql::hold(tx, id.0).await?.ok_or(ReplayError::Unknown(id))?;
     if row.fate.as_deref() != Some("quarantined") {
         return Err(ReplayError::NotQuarantined(id));

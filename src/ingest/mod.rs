@@ -296,7 +296,8 @@ pub async fn health(db: &PgPool) -> sqlx::Result<Vec<Health>> {
 }
 
 /// A row of the ledger, as people read it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = LedgerEntry)]
 pub struct Entry {
     pub id: InboundId,
     pub source: String,

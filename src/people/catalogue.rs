@@ -22,7 +22,9 @@ pub enum CatalogueError {
     Unknown(String),
     #[error("there is a skill `{0}` already: change that one, or choose another slug")]
     Exists(String),
-    #[error("`{0}` cannot be a slug: 1 to {LONGEST_SLUG} of a-z, 0-9, - and _, beginning with a letter or digit")]
+    #[error(
+        "`{0}` cannot be a slug: 1 to {LONGEST_SLUG} of a-z, 0-9, - and _, beginning with a letter or digit"
+    )]
     Slug(String),
     #[error("a name or an alias has 1 to {LONGEST_NAME} characters, in one line")]
     Name,

@@ -41,7 +41,7 @@ pub async fn find_skills(db: &PgPool, prefix: &str, limit: i64) -> sqlx::Result<
 }
 
 /// A skill that a person has, or says to have.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct OwnSkill {
     pub slug: String,
     pub name: String,

@@ -35,7 +35,8 @@ pub struct Filter {
 }
 
 /// A person in the list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = PersonListed)]
 pub struct Listed {
     pub id: PersonId,
     pub name: String,
@@ -59,7 +60,7 @@ pub struct Listed {
 }
 
 /// What a person is called by on one channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Identity {
     /// `email` or `discord`.
     pub channel: String,
@@ -69,7 +70,7 @@ pub struct Identity {
 }
 
 /// How a person logs in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Account {
     pub has_password: bool,
     pub last_login_at: Option<DateTime<Utc>>,
@@ -135,12 +136,7 @@ pub struct Change {
 }
 
 /// Persons by number, at most `limit`. Who was merged into another is not listed.
-pub async fn list(
-    db: &PgPool,
-    filter: &Filter,
-    limit: i64,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Vec<Listed>> {
+pub async fn list(db: &PgPool, filter: &Filter, limit: i64, now: DateTime<Utc>) -> sqlx::Result<Vec<Listed>> {
     let texts = [&filter.text, &filter.skill];
     // PostgreSQL's TEXT cannot hold NUL; nobody's name does.
     if texts.into_iter().flatten().any(|text| text.contains('\0')) {

@@ -129,7 +129,7 @@ pub fn show_time(minutes: u16) -> String {
 }
 
 /// A period in which somebody takes no part in the assignment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct AwayPeriod {
     pub id: i64,
     pub from: DateTime<Utc>,
@@ -350,7 +350,10 @@ mod tests {
         insta::assert_snapshot!(said("UTC", &[(mon, "17:00", "09:00")]), @"an interval begins before it ends, on one day: what goes on after midnight is another interval");
         insta::assert_snapshot!(said("UTC", &[(mon, "12:00", "17:00"), (mon, "09:00", "12:01")]), @"two intervals of one day overlap: make one of them");
         let adjacent = hours("UTC", &[(mon, "12:00", "17:00"), (mon, "09:00", "12:00")]).unwrap();
-        assert_eq!(adjacent.intervals().iter().map(shown).collect::<Vec<_>>(), ["Mon 09:00-12:00", "Mon 12:00-17:00"]);
+        assert_eq!(
+            adjacent.intervals().iter().map(shown).collect::<Vec<_>>(),
+            ["Mon 09:00-12:00", "Mon 12:00-17:00"]
+        );
     }
 
     #[test]

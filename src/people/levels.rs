@@ -12,7 +12,7 @@ use crate::queue::{self, Tx};
 mod sql;
 
 /// A skill that a moderator says to have, and nobody has confirmed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Proposal {
     pub person: PersonId,
     pub person_name: String,

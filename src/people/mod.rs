@@ -26,9 +26,7 @@ pub mod snippets;
 mod sql;
 mod standing;
 
-pub use choices::{
-    Colleague, OwnSkill, SkillError, find_skills, find_staff, propose_skill, skills_of,
-};
+pub use choices::{Colleague, OwnSkill, SkillError, find_skills, find_staff, propose_skill, skills_of};
 pub use merge::{hold_alone, merge};
 pub use standing::{Granted, granted_by_discord};
 
@@ -93,7 +91,7 @@ pub struct StaffMember {
 }
 
 /// A skill of the catalogue. The order of fields is the order in the TOML file.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Skill {
     pub slug: String,

@@ -12,7 +12,7 @@ const LONGEST_NAME: usize = 32;
 const LONGEST_BODY: usize = 10_000;
 
 /// One answer to be used again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Snippet {
     pub name: String,
     pub body: String,

@@ -136,7 +136,7 @@ impl Kind {
 }
 
 /// A job as it stands in the table.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct Job {
     pub id: JobId,
     pub kind: String,

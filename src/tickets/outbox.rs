@@ -257,7 +257,7 @@ pub async fn mark_unsent(
 }
 
 /// A mail that was not sent, or came back.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Unsent {
     pub id: DeliveryId,
     pub ticket_id: TicketId,
@@ -281,7 +281,7 @@ pub struct UnsentFilter {
 pub const UNSENT_STATES: [&str; 6] = ["waiting", "failed", "cancelled", "suppressed", "delayed", "bounced"];
 
 /// One try to send a mail.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Tried {
     pub at: DateTime<Utc>,
     /// `sent`, `temporary`, `permanent` or `network`.
@@ -292,11 +292,7 @@ pub struct Tried {
 }
 
 /// The mails that were not sent or came back, by number, at most `limit`.
-pub async fn unsent_page(
-    db: &sqlx::PgPool,
-    filter: &UnsentFilter,
-    limit: i64,
-) -> sqlx::Result<Vec<Unsent>> {
+pub async fn unsent_page(db: &sqlx::PgPool, filter: &UnsentFilter, limit: i64) -> sqlx::Result<Vec<Unsent>> {
     sql::unsent_page(db, filter, limit).await
 }
 

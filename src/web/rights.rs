@@ -96,8 +96,8 @@ const fn row(method: &'static str, path: &'static str, access: Access, scope: Sc
 
 /// Every operation there is.
 pub const TABLE: &[Row] = {
-    use Access::{Anyone, Person, Staff};
-    use Scope::{Never, TicketsRead, TicketsWrite};
+    use Access::{Admin, Anyone, Person, Staff};
+    use Scope::{AdminRead, AdminWrite, Never, TicketsRead, TicketsWrite};
     &[
         row("GET", "/", Anyone, Never),
         row("GET", "/healthz", Anyone, Never),
@@ -112,6 +112,54 @@ pub const TABLE: &[Row] = {
         row("GET", "/api/tickets/{number}/messages", Person, TicketsRead),
         row("POST", "/api/tickets/{number}/messages", Staff, TicketsWrite),
         row("GET", "/api/tickets/{number}/transcript", Person, TicketsRead),
+        row("GET", "/api/admin/dashboard", Admin, AdminRead),
+        row("GET", "/api/admin/people", Admin, AdminRead),
+        row("POST", "/api/admin/people", Admin, AdminWrite),
+        row("GET", "/api/admin/people/{id}", Admin, AdminRead),
+        row("PATCH", "/api/admin/people/{id}", Admin, AdminWrite),
+        row("DELETE", "/api/admin/people/{id}", Admin, AdminWrite),
+        row("DELETE", "/api/admin/people/{id}/sessions", Admin, AdminWrite),
+        row("GET", "/api/admin/people/{id}/skills", Admin, AdminRead),
+        row("PUT", "/api/admin/people/{id}/skills", Admin, AdminWrite),
+        row("PUT", "/api/admin/people/{id}/skills/{slug}", Admin, AdminWrite),
+        row("DELETE", "/api/admin/people/{id}/skills/{slug}", Admin, AdminWrite),
+        row("POST", "/api/admin/people/{id}/skills/{slug}/confirm", Admin, AdminWrite),
+        row("GET", "/api/admin/people/{id}/away", Admin, AdminRead),
+        row("POST", "/api/admin/people/{id}/away", Admin, AdminWrite),
+        row("DELETE", "/api/admin/people/{id}/away/{period}", Admin, AdminWrite),
+        row("GET", "/api/admin/people/{id}/hours", Admin, AdminRead),
+        row("PUT", "/api/admin/people/{id}/hours", Admin, AdminWrite),
+        row("DELETE", "/api/admin/people/{id}/hours", Admin, AdminWrite),
+        row("GET", "/api/admin/proposals", Admin, AdminRead),
+        row("GET", "/api/admin/skills", Admin, AdminRead),
+        row("POST", "/api/admin/skills", Admin, AdminWrite),
+        row("GET", "/api/admin/skills/{slug}", Admin, AdminRead),
+        row("PATCH", "/api/admin/skills/{slug}", Admin, AdminWrite),
+        row("DELETE", "/api/admin/skills/{slug}", Admin, AdminWrite),
+        row("GET", "/api/admin/snippets", Staff, TicketsRead),
+        row("GET", "/api/admin/snippets/{name}", Staff, TicketsRead),
+        row("PUT", "/api/admin/snippets/{name}", Admin, AdminWrite),
+        row("DELETE", "/api/admin/snippets/{name}", Admin, AdminWrite),
+        row("GET", "/api/admin/settings", Admin, AdminRead),
+        row("GET", "/api/admin/settings/{key}", Admin, AdminRead),
+        row("PUT", "/api/admin/settings/{key}", Admin, AdminWrite),
+        row("DELETE", "/api/admin/settings/{key}", Admin, AdminWrite),
+        row("GET", "/api/admin/mailboxes", Admin, AdminRead),
+        row("GET", "/api/admin/jobs", Admin, AdminRead),
+        row("POST", "/api/admin/jobs/retry", Admin, AdminWrite),
+        row("GET", "/api/admin/jobs/{id}", Admin, AdminRead),
+        row("POST", "/api/admin/jobs/{id}/retry", Admin, AdminWrite),
+        row("POST", "/api/admin/jobs/{id}/cancel", Admin, AdminWrite),
+        row("GET", "/api/admin/deliveries", Admin, AdminRead),
+        row("GET", "/api/admin/deliveries/{id}", Admin, AdminRead),
+        row("POST", "/api/admin/deliveries/{id}/retry", Admin, AdminWrite),
+        row("POST", "/api/admin/deliveries/{id}/cancel", Admin, AdminWrite),
+        row("GET", "/api/admin/ledger", Admin, AdminRead),
+        row("GET", "/api/admin/ledger/{id}", Admin, AdminRead),
+        row("GET", "/api/admin/ledger/{id}/raw", Admin, AdminRead),
+        row("POST", "/api/admin/ledger/{id}/replay", Admin, AdminWrite),
+        row("GET", "/api/admin/audit", Admin, AdminRead),
+        row("GET", "/api/admin/audit/verify", Admin, AdminRead),
     ]
 };
 

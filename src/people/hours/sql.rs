@@ -70,7 +70,8 @@ pub(super) async fn set_hours(
 }
 
 pub(super) async fn remove_hours(tx: &mut Tx, person: i64) -> sqlx::Result<bool> {
-    let gone = sqlx::query!("DELETE FROM working_hours WHERE person_id = $1", person).execute(&mut **tx).await?;
+    let gone =
+        sqlx::query!("DELETE FROM working_hours WHERE person_id = $1", person).execute(&mut **tx).await?;
     Ok(gone.rows_affected() == 1)
 }
 

@@ -321,11 +321,7 @@ pub(super) async fn unsent(db: &PgPool, limit: i64) -> sqlx::Result<Vec<Unsent>>
     .await
 }
 
-pub(super) async fn unsent_page(
-    db: &PgPool,
-    filter: &UnsentFilter,
-    limit: i64,
-) -> sqlx::Result<Vec<Unsent>> {
+pub(super) async fn unsent_page(db: &PgPool, filter: &UnsentFilter, limit: i64) -> sqlx::Result<Vec<Unsent>> {
     sqlx::query_as!(
         Unsent,
         r#"SELECT id AS "id: DeliveryId", ticket_id AS "ticket_id: TicketId", kind, address, state, reason, created_at

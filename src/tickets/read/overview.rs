@@ -20,7 +20,7 @@ pub struct Overview {
 }
 
 /// A ticket that waits for staff.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Waiting {
     pub ticket: TicketId,
     pub subject: String,
