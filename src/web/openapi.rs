@@ -88,7 +88,10 @@ fn complete_operation(path: &str, method: &Method, operation: &mut Operation) {
             .any(|p| p.parameter_in == kind)
     };
     if has(ParameterIn::Query, operation) || operation.request_body.is_some() || *method == Method::POST {
-        errors.insert(StatusCode::BAD_REQUEST, "A parameter, header or the body is not in the right form");
+        errors.insert(
+            StatusCode::BAD_REQUEST,
+            "A parameter, a header or the body is wrong; of a body `errors` says which field",
+        );
     }
     if has(ParameterIn::Path, operation) {
         errors.insert(StatusCode::NOT_FOUND, "There is nothing here, or nothing that the caller may see");
@@ -96,14 +99,9 @@ fn complete_operation(path: &str, method: &Method, operation: &mut Operation) {
     if operation.request_body.is_some() {
         errors.insert(StatusCode::PAYLOAD_TOO_LARGE, "The body has more bytes than are taken");
         errors.insert(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is of another media type");
-        errors.insert(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "A field of the body is wrong: `errors` says which and why",
-        );
     }
     if *method == Method::POST && row.access != Access::Anyone {
-        let detail = "A field of the body is wrong, or the Idempotency-Key was used for another request";
-        errors.insert(StatusCode::UNPROCESSABLE_ENTITY, detail);
+        errors.insert(StatusCode::UNPROCESSABLE_ENTITY, "The Idempotency-Key was used for another request");
         errors.insert(StatusCode::CONFLICT, "It cannot be done as things stand: `detail` says why");
     }
     for (status, description) in errors {
