@@ -24,6 +24,7 @@ use crate::ingest::Ingest;
 use crate::mail::token::Signer;
 use crate::people::letters::LetterKey;
 use crate::people::link::CodeKey;
+use crate::settings::Settings;
 use crate::tickets::{csat, threads};
 use crate::triage::Triage;
 use crate::web::limits::Limits;
@@ -141,19 +142,21 @@ impl App {
         threads::configure(&db, config.discord.as_ref().map(shown_in)).await?;
         threads::resume(&db, clock.now()).await?;
         csat::configure(&db, config.mail.survey).await?;
-        let (c, s) = (|| Arc::clone(&config), || signer.clone());
+        let settings = Settings::new(&db, &clock, &config);
+        let (c, s, l) = (|| Arc::clone(&config), || signer.clone(), || settings.clone());
         let m = || Arc::clone(&mailer);
         let stages = Stages {
             ingest: Ingest {
                 db: db.clone(),
                 clock: clock.clone(),
                 config: c(),
+                settings: l(),
                 signer: s(),
                 discord: discord.clone(),
                 code_key: code_key.clone(),
             },
-            triage: Triage { db: db.clone(), clock: clock.clone(), config: c(), gemini },
-            assign: Assign { db: db.clone(), clock: clock.clone(), config: c() },
+            triage: Triage { db: db.clone(), clock: clock.clone(), config: c(), settings: l(), gemini },
+            assign: Assign { db: db.clone(), clock: clock.clone(), settings: l() },
             deliver: Deliver {
                 db: db.clone(),
                 clock: clock.clone(),
@@ -173,7 +176,7 @@ impl App {
             },
             db: db.clone(),
             clock: clock.clone(),
-            config: c(),
+            settings: l(),
         };
         let tokens = AccessTokens::new(&masters, config.auth.access_minutes);
         let limits = Arc::new(Limits::new(&config.limits));
@@ -181,6 +184,7 @@ impl App {
             db,
             clock,
             config: Arc::clone(&config),
+            settings,
             tokens,
             signer: signer.clone(),
             limits,
@@ -199,7 +203,13 @@ impl App {
     /// The gateway to Discord, where it is configured.
     pub fn gateway(&self) -> Option<sources::discord::Gateway> {
         let api = self.stages.ingest.discord.as_ref()?;
-        sources::discord::Gateway::new(&self.stages.db, &self.stages.clock, &self.config, api)
+        sources::discord::Gateway::new(
+            &self.stages.db,
+            &self.stages.clock,
+            &self.stages.settings,
+            &self.config,
+            api,
+        )
     }
 
     /// Runs until `stop`, then stops in order: sources take nothing in any more, the worker finishes what is in hand,

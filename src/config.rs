@@ -15,6 +15,7 @@ mod auth;
 mod discord;
 mod http;
 mod load;
+mod rules;
 
 pub use auth::{Auth, Oidc, RequireSecondFactor};
 pub(crate) use discord::is_loopback;
@@ -433,6 +434,7 @@ impl Config {
     pub fn without_effect(&self) -> Vec<&'static str> {
         let set = [
             ("[retention]", self.retention.is_some()),
+            ("auth.refresh_days", self.auth.refresh_days.is_some()),
             ("triage.auto_route_confidence", self.triage.auto_route_confidence.is_some()),
             ("mail.loop_per_domain_hour", self.mail.loop_per_domain_hour != 0),
             (

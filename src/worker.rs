@@ -13,12 +13,12 @@ use tracing::Instrument;
 
 use crate::assign::Assign;
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::crash;
 use crate::deliver::Deliver;
 use crate::deliver::letter::Letters;
 use crate::ingest::Ingest;
 use crate::queue::{self, Claimed, Done, JobError, Kind, Verdict};
+use crate::settings::Settings;
 use crate::tickets;
 use crate::triage::Triage;
 
@@ -27,7 +27,7 @@ use crate::triage::Triage;
 pub struct Stages {
     pub db: PgPool,
     pub clock: Clock,
-    pub config: Arc<Config>,
+    pub settings: Settings,
     pub ingest: Ingest,
     pub triage: Triage,
     pub assign: Assign,
@@ -66,7 +66,8 @@ impl Stages {
 
     async fn close_resolved(&self, job: &Claimed) -> Result<Done, JobError> {
         let now = self.clock.now();
-        let before = now - TimeDelta::days(self.config.assignment.close_after_days);
+        let config = self.settings.current().await;
+        let before = now - TimeDelta::days(config.assignment.close_after_days);
         let mut tx = self.db.begin().await?;
         let closed = tickets::close_resolved(&mut tx, before, now).await?;
         if closed > 0 {

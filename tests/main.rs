@@ -6,6 +6,9 @@
 
 mod harness;
 
+mod admin_operations;
+mod admin_people;
+mod admin_skills;
 mod api;
 mod architecture;
 mod assignment;
@@ -33,8 +36,10 @@ mod protection;
 mod queue_promises;
 mod reader_lock;
 mod replies;
+mod settings;
 mod staff_answers;
 mod staff_tools;
 mod taken_in_once;
 mod ticket_actions;
 mod triage;
+mod working_hours;

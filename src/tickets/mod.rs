@@ -25,6 +25,7 @@ pub mod parties;
 pub mod patch;
 pub mod read;
 pub mod removal;
+pub mod skills;
 mod sql;
 mod status;
 pub mod threads;

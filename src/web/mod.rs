@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::mail::token::Signer;
 use crate::people::letters::LetterKey;
+use crate::settings::Settings;
 
 mod account_pages;
 mod api;
@@ -52,6 +53,7 @@ pub struct State {
     pub db: PgPool,
     pub clock: Clock,
     pub config: Arc<Config>,
+    pub settings: Settings,
     pub tokens: AccessTokens,
     /// Checks the links of surveys.
     pub signer: Signer,

@@ -4,10 +4,11 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::State as Shared;
 
+mod admin;
 mod auth;
 mod tickets;
 
 /// Every path below `/api` but the document itself.
 pub(super) fn router() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().merge(auth::router()).merge(tickets::router())
+    OpenApiRouter::new().merge(admin::router()).merge(auth::router()).merge(tickets::router())
 }
