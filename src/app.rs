@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::database::{self, Keep, PrivatePostgres};
 use crate::deliver::letter::Letters;
+use crate::deliver::webhook::Webhooks;
 use crate::deliver::{Deliver, mailer::Mailer};
 use crate::discord::api::Api;
 use crate::ingest::Ingest;
@@ -165,6 +166,7 @@ impl App {
                 key: code_key.clone(),
                 mailer: m(),
             },
+            webhooks: Webhooks::new(&config, db.clone(), clock.clone())?,
             db: db.clone(),
             clock: clock.clone(),
             config: c(),

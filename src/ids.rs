@@ -55,3 +55,11 @@ id!(
     /// One skill of the catalogue.
     SkillId
 );
+id!(
+    /// One server that is told of events.
+    WebhookId
+);
+id!(
+    /// One event on its way to one webhook.
+    WebhookDeliveryId
+);

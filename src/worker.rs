@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::crash;
 use crate::deliver::Deliver;
 use crate::deliver::letter::Letters;
+use crate::deliver::webhook::Webhooks;
 use crate::ingest::Ingest;
 use crate::queue::{self, Claimed, Done, JobError, Kind, Verdict};
 use crate::tickets;
@@ -33,13 +34,15 @@ pub struct Stages {
     pub assign: Assign,
     pub deliver: Deliver,
     pub letters: Letters,
+    pub webhooks: Webhooks,
 }
 
 /// Jobs one process works on at once: most of them wait for the database or the network.
 const AT_ONCE: usize = 16;
-/// How many of them may be of kinds that wait for others' servers: a mail server that never answers, or Discord, must not
-/// keep mail from becoming tickets.
-const LIMITED: [(&[&Kind], usize); 2] = [(&[&queue::DELIVER, &queue::LETTER], 8), (&[&queue::MIRROR], 4)];
+/// How many of them may be of kinds that wait for others' servers: a mail server that never answers, Discord or a webhook
+/// must not keep mail from becoming tickets. Together they may fill every place, if all of those hang at once.
+const LIMITED: [(&[&Kind], usize); 3] =
+    [(&[&queue::DELIVER, &queue::LETTER], 8), (&[&queue::MIRROR], 4), (&[&queue::WEBHOOK], 4)];
 /// How often the queue is looked at unasked: covers a lost notification, and finds jobs whose time has come.
 pub const POLL: Duration = Duration::from_millis(500);
 const SLOWEST_POLL: Duration = Duration::from_secs(15);
@@ -57,6 +60,7 @@ impl Stages {
             "roles" => self.ingest.look_at_roles(job).await,
             "hear" => self.ingest.hear(job).await,
             "letter" => self.letters.run(job).await,
+            "webhook" => self.webhooks.run(job).await,
             "close_resolved" => self.close_resolved(job).await,
             other => Err(JobError::Fail(anyhow::anyhow!("no stage does `{other}`"))),
         }

@@ -82,11 +82,21 @@ pub const ROLES: Kind = Kind { lease: Duration::from_mins(5), ..local("roles") }
 /// Mail one code that links an address; subject: the code. It is void after minutes, and so is its mail.
 pub const LETTER: Kind =
     Kind { lease: Duration::from_mins(3), give_up_after: Some(TimeDelta::minutes(15)), ..local("letter") };
+/// Tell one webhook of one event; subject: the delivery to it. It gives up by itself after a day.
+pub const WEBHOOK: Kind = Kind {
+    name: "webhook",
+    lease: MINUTE,
+    max_attempts: i32::MAX,
+    backoff: Duration::from_secs(5),
+    backoff_cap: Duration::from_hours(1),
+    give_up_after: None,
+    in_turn: false,
+};
 /// Close what was resolved long ago; subject: 0.
 pub const CLOSE_RESOLVED: Kind = local("close_resolved");
 
 /// Every kind there is.
-pub const KINDS: [&Kind; 11] = [
+pub const KINDS: [&Kind; 12] = [
     &INGEST,
     &TRIAGE,
     &ASSIGN,
@@ -98,6 +108,7 @@ pub const KINDS: [&Kind; 11] = [
     &MIRROR,
     &LETTER,
     &ROLES,
+    &WEBHOOK,
 ];
 
 const fn local(name: &'static str) -> Kind {

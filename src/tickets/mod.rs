@@ -14,6 +14,7 @@ use crate::queue::{self, Tx};
 
 pub mod actions;
 pub mod changes;
+pub mod feed;
 pub mod linking;
 pub mod outbox;
 pub mod read;
@@ -21,6 +22,7 @@ mod sql;
 mod status;
 pub mod threads;
 pub mod transcript;
+pub mod webhooks;
 
 pub use changes::{AssignmentRecord, Outcome, TriageRecord};
 pub use linking::merge_person;
@@ -196,6 +198,7 @@ pub async fn open(
         return Err(TicketError::Raced);
     }
     let (ticket, message_id) = (TicketId(opened.ticket_id), MessageId(opened.message_id));
+    webhooks::enqueue(tx, opened.webhook_deliveries, now).await?;
     sql::insert_participants(tx, ticket.0, "cc", Channel::Email, &message.cc, now).await?;
     insert_attachments(tx, message_id, &message.attachments).await?;
     threads::relay(tx, ticket, message_id, None, now).await?;

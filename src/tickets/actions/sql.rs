@@ -133,6 +133,16 @@ pub(super) async fn withdraw(
     )
     .execute(&mut **tx)
     .await?;
+    // It may have been the first answer.
+    sqlx::query!(
+        "UPDATE tickets SET first_response_at = (
+           SELECT min(created_at) FROM messages
+           WHERE ticket_id = $1 AND kind = 'outbound' AND author_id IS NOT NULL AND withdrawn_at IS NULL)
+         WHERE id = $1",
+        ticket
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(true)
 }
 
