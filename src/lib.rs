@@ -18,6 +18,7 @@ pub mod tickets;
 pub mod assign;
 pub mod deliver;
 pub mod ingest;
+pub mod reports;
 pub mod triage;
 
 pub mod schedule;
