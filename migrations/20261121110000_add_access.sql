@@ -27,6 +27,9 @@ COMMENT ON TABLE refresh_tokens IS 'Each is good for one use; one that is shown 
 COMMENT ON COLUMN refresh_tokens.token_hash IS 'SHA-256 of 256 random bits: nobody can log in with what the database holds';
 CREATE INDEX refresh_tokens_of_session ON refresh_tokens (session_id);
 
+-- Log-ins are ended one by one now.
+ALTER TABLE credentials DROP COLUMN generation;
+
 CREATE TABLE api_tokens (
     id           BIGINT GENERATED ALWAYS AS IDENTITY CONSTRAINT api_tokens_pk PRIMARY KEY,
     person_id    BIGINT      NOT NULL CONSTRAINT api_tokens_person REFERENCES persons (id) ON DELETE CASCADE,

@@ -26,6 +26,7 @@ use crate::mail::token::Signer;
 use crate::people::link::CodeKey;
 use crate::tickets::threads;
 use crate::triage::Triage;
+use crate::web::limits::Limits;
 use crate::web::{self, auth::AccessTokens};
 use crate::worker::{self, Pulse, Stages};
 use crate::{people, schedule, sources};
@@ -172,7 +173,8 @@ impl App {
             config: c(),
         };
         let tokens = AccessTokens::new(&masters, config.auth.access_minutes);
-        let web = web::State { db, clock, config: Arc::clone(&config), tokens, metrics };
+        let limits = Arc::new(Limits::new(&config.limits));
+        let web = web::State { db, clock, config: Arc::clone(&config), tokens, limits, metrics };
         Ok(Self { config, stages, signer, code_key, web })
     }
 

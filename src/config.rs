@@ -12,11 +12,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 
 mod discord;
+mod http;
 mod load;
 mod webhooks;
 
 pub(crate) use discord::is_loopback;
 pub use discord::{Discord, PlainMessages, StaffRoles};
+pub use http::{Http, Limits};
 use load::secret;
 pub use load::{LONGEST_GEMINI_TIMEOUT, credentials_folder, search_path, toml_fault};
 pub use webhooks::Webhooks;
@@ -32,6 +34,8 @@ pub struct Config {
     pub database: Database,
     #[serde(default)]
     pub http: Http,
+    #[serde(default)]
+    pub limits: Limits,
     #[serde(default)]
     pub auth: Auth,
     #[serde(default)]
@@ -59,14 +63,6 @@ pub struct Config {
 pub struct Database {
     pub url: Option<SecretString>,
     pub url_file: Option<PathBuf>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Http {
-    pub listen: SocketAddr,
-    pub public_url: Option<String>,
-    trusted_proxies: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -270,11 +266,6 @@ fn default_gemini_timeout() -> Duration {
     Duration::from_secs(20)
 }
 
-impl Default for Http {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), public_url: None, trusted_proxies: None }
-    }
-}
 impl Default for Auth {
     fn default() -> Self {
         Self { secret_file: None, secret: None, access_minutes: 15, refresh_days: None, signup: None }
@@ -463,7 +454,6 @@ impl Config {
         let set = [
             ("[oidc]", self.oidc.is_some()),
             ("[retention]", self.retention.is_some()),
-            ("http.trusted_proxies", self.http.trusted_proxies.as_ref().is_some_and(|p| !p.is_empty())),
             ("auth.refresh_days", self.auth.refresh_days.is_some()),
             ("auth.signup", self.auth.signup == Some(true)),
             ("triage.auto_route_confidence", self.triage.auto_route_confidence.is_some()),

@@ -119,8 +119,6 @@ async fn a_wrong_password_and_an_unknown_address_get_the_same_answer() {
         ("bea@example.org", ""),
         ("bea@example.org", &long),
         ("bea@example.org' OR '1'='1", STAFF_PASSWORD),
-        ("bea@example.org\0", STAFF_PASSWORD),
-        ("bea@example.org", "correct horse battery\0"),
     ] {
         let other = post(&bea, "/api/auth/login", &login(email, password)).await;
         assert_eq!((other.status, &other.body), (wrong.status, &wrong.body), "{email:?}");
@@ -265,17 +263,17 @@ async fn a_wrong_request_is_told_what_is_wrong_with_it() {
     let desk = desk("").await;
     let bea = desk.logs_in("Bea").await;
     let messages = "/api/tickets/1001/messages";
-    insta::assert_snapshot!(post(&bea, messages, "{\"body\": ").await.problem(), @"400: Failed to parse the request body as JSON: body: EOF while parsing a value at line 1 column 9");
-    insta::assert_snapshot!(post(&bea, messages, "{}").await.problem(), @"400: Failed to deserialize the JSON body into the target type: missing field `body` at line 1 column 2");
-    insta::assert_snapshot!(post(&bea, messages, "{\"body\": 7}").await.problem(), @"400: Failed to deserialize the JSON body into the target type: body: invalid type: integer `7`, expected a string at line 1 column 10");
-    insta::assert_snapshot!(post(&bea, messages, "{\"body\": \"x\", \"visible\": \"public\"}").await.problem(), @"400: Failed to deserialize the JSON body into the target type: visible: unknown field `visible`, expected one of `body`, `visibility`, `resolve` at line 1 column 23");
-    insta::assert_snapshot!(post(&bea, messages, "{\"body\": \"x\", \"visibility\": \"secret\"}").await.problem(), @"400: Failed to deserialize the JSON body into the target type: visibility: unknown variant `secret`, expected `public` or `internal` at line 1 column 36");
+    insta::assert_snapshot!(post(&bea, messages, "{\"body\": ").await.problem(), @"400: the body is not JSON: EOF while parsing a value at line 1 column 9");
+    insta::assert_snapshot!(post(&bea, messages, "{}").await.problem(), @"400: missing field `body`");
+    insta::assert_snapshot!(post(&bea, messages, "{\"body\": 7}").await.problem(), @"400: body: invalid type: integer `7`, expected a string");
+    insta::assert_snapshot!(post(&bea, messages, "{\"body\": \"x\", \"visible\": \"public\"}").await.problem(), @"400: visible: unknown field `visible`, expected one of `body`, `visibility`, `resolve`");
+    insta::assert_snapshot!(post(&bea, messages, "{\"body\": \"x\", \"visibility\": \"secret\"}").await.problem(), @"400: visibility: unknown variant `secret`, expected `public` or `internal`");
     insta::assert_snapshot!(post(&bea, messages, "{\"body\": \" \\n \"}").await.problem(), @"400: the answer is empty");
-    insta::assert_snapshot!(post(&bea, messages, "{\"body\": \"a\\u0000b\"}").await.problem(), @"400: body holds a NUL character");
+    insta::assert_snapshot!(post(&bea, messages, "{\"body\": \"a\\u0000b\"}").await.problem(), @r"400: the body holds a NUL character (\u0000)");
     let huge = json!({"body": "x".repeat(2 << 20)}).to_string();
     insta::assert_snapshot!(post(&bea, messages, &huge).await.problem(), @"413: the request has more bytes than are taken");
     insta::assert_snapshot!(ask(&bea, Method::POST, messages, None).await.problem(), @"415: send JSON, and say so: `Content-Type: application/json`");
-    insta::assert_snapshot!(post(&bea, "/api/auth/login", "{\"email\": \"a\", \"pasword\": \"b\"}").await.problem(), @"400: Failed to deserialize the JSON body into the target type: pasword: unknown field `pasword`, expected `email` or `password` at line 1 column 24");
+    insta::assert_snapshot!(post(&bea, "/api/auth/login", "{\"email\": \"a\", \"pasword\": \"b\"}").await.problem(), @"400: pasword: unknown field `pasword`, expected `email` or `password`");
     insta::assert_snapshot!(get(&bea, "/api/tickets?limit=many").await.problem(), @"400: Failed to deserialize query string: limit: invalid digit found in string");
     insta::assert_snapshot!(get(&bea, "/api/tickets?limit=0").await.problem(), @"400: limit is from 1 to 200");
     insta::assert_snapshot!(get(&bea, "/api/tickets?status=done").await.problem(), @"400: `done` is no status: new, open, pending, resolved, closed");

@@ -12,6 +12,7 @@ use sqlx::PgPool;
 use crate::ids::{PersonId, SkillId};
 use crate::queue::{self, Tx};
 
+pub mod access;
 mod choices;
 pub mod link;
 mod merge;
@@ -27,7 +28,7 @@ pub use merge::{hold_alone, merge};
 pub use standing::{Granted, granted_by_discord};
 
 /// What a person may do. Exactly one each; the greater one may more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     User,
@@ -367,7 +368,7 @@ pub async fn create_admin(
     Ok(person)
 }
 
-/// Sets a person's password.
+/// Sets a person's password, and ends what was begun with another one.
 pub async fn set_password(
     db: &PgPool,
     person: PersonId,
@@ -377,34 +378,21 @@ pub async fn set_password(
     let hash = password::hash(password).await?;
     let mut tx = db.begin().await?;
     sql::set_password(&mut tx, person.0, &hash, now).await?;
+    access::end_sessions(&mut tx, person, None, now).await?;
     tx.commit().await?;
     Ok(())
 }
 
-/// Someone who proved who they are.
-#[derive(Clone, Debug)]
-pub struct LoggedIn {
-    pub person: Person,
-    pub generation: i32,
-}
-
 /// Checks address and password. `None` for every kind of failure, after the same work: answers and timing don't
 /// tell whether an address exists.
-pub async fn log_in(db: &PgPool, email: &str, password: SecretString) -> anyhow::Result<Option<LoggedIn>> {
+pub async fn log_in(db: &PgPool, email: &str, password: SecretString) -> anyhow::Result<Option<Person>> {
     let address = crate::mail::address::canonical(email);
     // PostgreSQL's TEXT cannot hold NUL; nobody's address does.
     let found = if address.contains('\0') { None } else { sql::credential(db, &address).await? };
     let hash = found.as_ref().map(|c| c.password_hash.clone());
     let matches = password::verify(password, hash).await?;
     let Some(found) = found.filter(|_| matches) else { return Ok(None) };
-    Ok(current(db, PersonId(found.person_id), found.generation).await?)
-}
-
-/// The person of a token, if it was not revoked since and the person is still active.
-pub async fn current(db: &PgPool, id: PersonId, generation: i32) -> sqlx::Result<Option<LoggedIn>> {
-    let Some(person) = sql::person(db, id.0).await? else { return Ok(None) };
-    let now_valid = sql::generation(db, id.0).await? == Some(generation);
-    Ok((person.active && now_valid).then_some(LoggedIn { person, generation }))
+    Ok(sql::person(db, found.person_id).await?.filter(|person| person.active))
 }
 
 /// The signing keys kept in the database, newest first; the first one is made when there is none.

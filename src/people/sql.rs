@@ -199,8 +199,7 @@ pub(super) async fn set_password(tx: &mut Tx, id: i64, hash: &str, now: DateTime
     sqlx::query!(
         "INSERT INTO credentials (person_id, password_hash, updated_at) VALUES ($1, $2, $3)
          ON CONFLICT (person_id) DO UPDATE
-         SET password_hash = excluded.password_hash, updated_at = excluded.updated_at,
-             generation = credentials.generation + 1",
+         SET password_hash = excluded.password_hash, updated_at = excluded.updated_at",
         id,
         hash,
         now
@@ -213,24 +212,17 @@ pub(super) async fn set_password(tx: &mut Tx, id: i64, hash: &str, now: DateTime
 pub(super) struct Credential {
     pub(super) person_id: i64,
     pub(super) password_hash: String,
-    pub(super) generation: i32,
 }
 
 pub(super) async fn credential(db: &PgPool, address: &str) -> sqlx::Result<Option<Credential>> {
     sqlx::query_as!(
         Credential,
-        "SELECT c.person_id, c.password_hash, c.generation FROM credentials c
+        "SELECT c.person_id, c.password_hash FROM credentials c
          JOIN identities i ON i.person_id = c.person_id WHERE i.channel = 'email' AND i.address = $1",
         address
     )
     .fetch_optional(db)
     .await
-}
-
-pub(super) async fn generation(db: &PgPool, id: i64) -> sqlx::Result<Option<i32>> {
-    sqlx::query_scalar!("SELECT generation FROM credentials WHERE person_id = $1", id)
-        .fetch_optional(db)
-        .await
 }
 
 pub(super) async fn signing_keys(db: &PgPool) -> sqlx::Result<Vec<Vec<u8>>> {

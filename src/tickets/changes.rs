@@ -199,7 +199,7 @@ pub async fn waiting_for_someone(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Resul
 const LONGEST_WAIT: TimeDelta = TimeDelta::hours(1);
 
 /// The last choice made for a ticket.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Assignment {
     pub at: DateTime<Utc>,
     pub outcome: String,
@@ -207,6 +207,8 @@ pub struct Assignment {
     pub assignee_name: Option<String>,
     pub decided_by: Option<PersonId>,
     pub reason: String,
+    /// Everyone who was looked at, with score parts and verdict.
+    #[schema(value_type = Vec<Object>)]
     pub candidates: Value,
 }
 
@@ -216,7 +218,7 @@ pub async fn assignment(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<Opt
 }
 
 /// The last judgement on a ticket, as staff read it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Triage {
     pub at: DateTime<Utc>,
     pub engine: String,

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::ids::{MessageId, PersonId, TicketId};
 
@@ -23,7 +24,7 @@ pub enum Sight {
 }
 
 /// A ticket in a list.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Summary {
     pub number: TicketId,
     pub subject: String,
@@ -54,7 +55,7 @@ pub struct Found {
 }
 
 /// One entry of the conversation.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Message {
     pub id: MessageId,
     pub kind: String,
@@ -76,11 +77,12 @@ pub struct Message {
     pub problems: Option<String>,
     pub sent_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
+    #[schema(value_type = Vec<Attachment>)]
     pub attachments: sqlx::types::Json<Vec<Attachment>>,
 }
 
 /// An attachment's description.
-#[derive(Clone, Debug, Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Serialize, serde::Deserialize, ToSchema)]
 pub struct Attachment {
     pub id: i64,
     pub filename: Option<String>,
@@ -90,7 +92,7 @@ pub struct Attachment {
 }
 
 /// Someone who takes part.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Participant {
     pub person_id: PersonId,
     pub name: String,
@@ -99,18 +101,19 @@ pub struct Participant {
 }
 
 /// One line of the timeline.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Event {
     pub id: i64,
     pub at: DateTime<Utc>,
     pub kind: String,
     pub actor_name: Option<String>,
     pub channel: String,
+    #[schema(value_type = Object)]
     pub data: serde_json::Value,
 }
 
 /// What became of an outbound message.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DeliveryState {
     pub id: i64,
     pub kind: String,

@@ -1,21 +1,11 @@
-//! Log-in by password, and the access token that every other request shows.
+//! Access tokens: what a log-in gives, and every other request shows.
 
-use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequestParts, State};
-use axum::http::header;
-use axum::http::request::Parts;
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::State as Shared;
-use super::error::Error;
 use crate::ids::PersonId;
 use crate::mail::token::derive;
-use crate::people::{self, Person, Role};
-use crate::tickets::read::Sight;
 
 const ISSUER: &str = "ticketd";
 const AUDIENCE: &str = "ticketd-api";
@@ -32,8 +22,8 @@ struct Claims {
     iss: String,
     aud: String,
     sub: String,
-    /// The password's generation: changing it revokes every token.
-    r#gen: i32,
+    /// The session: ending it ends every token of it.
+    sid: i64,
     iat: i64,
     exp: i64,
 }
@@ -50,14 +40,15 @@ impl AccessTokens {
         Self { keys: masters.iter().map(key).collect(), lifetime: TimeDelta::minutes(minutes) }
     }
 
-    fn issue(&self, person: PersonId, generation: i32, now: DateTime<Utc>) -> anyhow::Result<String> {
+    /// A token for one session of a person.
+    pub fn issue(&self, person: PersonId, session: i64, now: DateTime<Utc>) -> anyhow::Result<String> {
         let (id, key) =
             self.keys.first().ok_or_else(|| anyhow::anyhow!("there is no key to sign tokens with"))?;
         let claims = Claims {
             iss: ISSUER.to_owned(),
             aud: AUDIENCE.to_owned(),
             sub: person.to_string(),
-            r#gen: generation,
+            sid: session,
             iat: now.timestamp(),
             exp: (now + self.lifetime).timestamp(),
         };
@@ -65,8 +56,13 @@ impl AccessTokens {
         Ok(encode(&header, &claims, &EncodingKey::from_secret(key))?)
     }
 
-    /// Person and generation of a token that we signed and that has not expired at `now`.
-    fn read(&self, token: &str, now: DateTime<Utc>) -> Option<(PersonId, i32)> {
+    /// How long a token is good.
+    pub fn lifetime(&self) -> TimeDelta {
+        self.lifetime
+    }
+
+    /// The session of a token that we signed and that has not expired at `now`.
+    pub(super) fn read(&self, token: &str, now: DateTime<Utc>) -> Option<i64> {
         let id = decode_header(token).ok()?.kid?;
         let (_, key) = self.keys.iter().find(|(known, _)| *known == id)?;
         let mut validation = Validation::new(Algorithm::HS256);
@@ -77,94 +73,8 @@ impl AccessTokens {
         validation.validate_exp = false;
         let claims = decode::<Claims>(token, &DecodingKey::from_secret(key), &validation).ok()?.claims;
         let is_fresh = claims.exp > now.timestamp() && claims.iat <= now.timestamp() + 60;
-        is_fresh.then_some((PersonId(claims.sub.parse().ok()?), claims.r#gen))
+        is_fresh.then_some(claims.sid)
     }
-}
-
-/// Who makes the request: proven by a token, and read anew from the database.
-pub(super) struct Caller {
-    pub(super) person: Person,
-}
-
-impl Caller {
-    /// Staff, or 403.
-    pub(super) fn staff(&self) -> Result<&Person, Error> {
-        if self.person.role.is_staff() { Ok(&self.person) } else { Err(Error::Forbidden) }
-    }
-
-    pub(super) fn sight(&self, moderators_see_all: bool) -> Sight {
-        match self.person.role {
-            Role::Admin => Sight::All,
-            Role::Moderator if moderators_see_all => Sight::All,
-            Role::Moderator => Sight::Moderator(self.person.id),
-            Role::User => Sight::Requester(self.person.id),
-        }
-    }
-}
-
-impl FromRequestParts<Shared> for Caller {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Error> {
-        let value = parts.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-        let (scheme, token) = value.and_then(|v| v.split_once(' ')).ok_or(Error::Unauthorized)?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(Error::Unauthorized);
-        }
-        let (person, generation) =
-            state.tokens.read(token.trim(), state.clock.now()).ok_or(Error::Unauthorized)?;
-        let current = people::current(&state.db, person, generation).await?;
-        current.map(|c| Self { person: c.person }).ok_or(Error::Unauthorized)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LogIn {
-    email: String,
-    password: SecretString,
-}
-
-#[derive(Serialize)]
-pub(super) struct LoggedIn {
-    access_token: String,
-    token_type: &'static str,
-    /// Seconds.
-    expires_in: i64,
-    person: Me,
-}
-
-#[derive(Serialize)]
-struct Me {
-    id: PersonId,
-    name: String,
-    role: Role,
-    email: Option<String>,
-}
-
-/// `POST /api/auth/login`
-pub(super) async fn log_in(
-    State(state): State<Shared>,
-    body: Result<Json<LogIn>, JsonRejection>,
-) -> Result<Json<LoggedIn>, Error> {
-    let Json(body) = body?;
-    let Some(found) = people::log_in(&state.db, &body.email, body.password).await? else {
-        metrics::counter!("ticketd_logins_total", "outcome" => "refused").increment(1);
-        return Err(Error::WrongLogin);
-    };
-    metrics::counter!("ticketd_logins_total", "outcome" => "done").increment(1);
-    let token = state.tokens.issue(found.person.id, found.generation, state.clock.now())?;
-    Ok(Json(LoggedIn {
-        access_token: token,
-        token_type: "Bearer",
-        expires_in: state.tokens.lifetime.num_seconds(),
-        person: Me {
-            id: found.person.id,
-            name: found.person.name,
-            role: found.person.role,
-            email: found.person.email,
-        },
-    }))
 }
 
 #[cfg(test)]
@@ -179,10 +89,10 @@ mod tests {
     fn a_token_is_good_for_its_lifetime_and_its_keys() {
         let tokens = AccessTokens::new(&[b"one".to_vec()], 15);
         let token = tokens.issue(PersonId(7), 3, now()).unwrap();
-        assert_eq!(tokens.read(&token, now()), Some((PersonId(7), 3)));
+        assert_eq!(tokens.read(&token, now()), Some(3));
         assert_eq!(tokens.read(&token, now() + TimeDelta::minutes(16)), None);
         let rotated = AccessTokens::new(&[b"two".to_vec(), b"one".to_vec()], 15);
-        assert_eq!(rotated.read(&token, now()), Some((PersonId(7), 3)));
+        assert_eq!(rotated.read(&token, now()), Some(3));
         let foreign = AccessTokens::new(&[b"two".to_vec()], 15);
         assert_eq!(foreign.read(&token, now()), None);
     }

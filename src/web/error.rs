@@ -3,10 +3,10 @@
 use std::any::Any;
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::tickets::TicketError;
 
@@ -21,6 +21,21 @@ pub enum Error {
     WrongLogin,
     #[error("your role does not allow that")]
     Forbidden,
+    /// An API token that was not made for this; empty: no API token is.
+    #[error("{}", out_of_scope(.0))]
+    OutOfScope(&'static str),
+    #[error("this path does not take that method")]
+    WrongMethod,
+    /// Fields of a body that are wrong.
+    #[error("{}", list(.0))]
+    Invalid(Vec<Fault>),
+    #[error("it was changed since you read it: read it again, and repeat your change")]
+    Stale,
+    #[error("this Idempotency-Key was used for another request: take a fresh one")]
+    KeyReused,
+    /// Seconds to wait.
+    #[error("too many requests: try again in {0} s")]
+    TooMany(u64),
     #[error("there is nothing here, or nothing that you may see")]
     NotFound,
     #[error("{0}")]
@@ -36,9 +51,13 @@ pub enum Error {
 impl Error {
     fn status(&self) -> StatusCode {
         match self {
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized | Self::WrongLogin => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::OutOfScope(_) => StatusCode::FORBIDDEN,
+            Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Stale => StatusCode::PRECONDITION_FAILED,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -47,6 +66,31 @@ impl Error {
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
+}
+
+fn out_of_scope(scope: &str) -> String {
+    if scope.is_empty() {
+        "API tokens are not for this: log in".to_owned()
+    } else {
+        format!("your API token lacks the scope {scope}")
+    }
+}
+
+/// One field of a body that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Fault {
+    /// Where: `skills[1].level`; empty: the body as a whole.
+    pub field: String,
+    /// What is wrong, and what is taken instead.
+    pub detail: String,
+}
+
+fn list(faults: &[Fault]) -> String {
+    let said = |fault: &Fault| match fault.field.as_str() {
+        "" => fault.detail.clone(),
+        field => format!("{field}: {}", fault.detail),
+    };
+    faults.iter().map(said).collect::<Vec<_>>().join("; ")
 }
 
 fn is_database_away(error: &anyhow::Error) -> bool {
@@ -81,51 +125,69 @@ impl From<TicketError> for Error {
     }
 }
 
-impl From<JsonRejection> for Error {
-    fn from(rejection: JsonRejection) -> Self {
-        match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::NotJson,
-            _ => Self::BadRequest(rejection.body_text()),
-        }
-    }
-}
-impl From<PathRejection> for Error {
-    fn from(_: PathRejection) -> Self {
-        Self::NotFound
-    }
-}
-impl From<QueryRejection> for Error {
-    fn from(rejection: QueryRejection) -> Self {
-        Self::BadRequest(rejection.body_text())
-    }
-}
-
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = self.status();
         if let Self::Internal(error) = &self {
             tracing::error!(error = format!("{error:#}"), "a request failed");
         }
-        let mut response = problem(status, &self.to_string());
-        if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        let mut body = Problem::new(status, self.to_string());
+        if let Self::Invalid(faults) = &self {
+            body.errors.clone_from(faults);
+        }
+        let mut response = body.into_response();
+        let headers = response.headers_mut();
+        match self {
+            Self::Unauthorized | Self::WrongLogin => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::TooMany(seconds) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            _ => {}
         }
         response
     }
 }
 
-fn problem(status: StatusCode, detail: &str) -> Response {
-    let body = json!({
-        "type": "about:blank",
-        "title": status.canonical_reason().unwrap_or("Error"),
-        "status": status.as_u16(),
-        "detail": detail,
-    });
-    let kind = HeaderValue::from_static("application/problem+json");
-    let mut response = (status, Json(body)).into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
+/// What went wrong, as programs and people read it (RFC 9457): `application/problem+json`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// Kinds that a program must tell apart have a path of their own; others are `about:blank`.
+    #[schema(example = "about:blank")]
+    pub r#type: String,
+    /// The status in words.
+    pub title: String,
+    /// The status again.
+    pub status: u16,
+    /// What is wrong, and what to do.
+    pub detail: String,
+    /// Fields that are wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub errors: Vec<Fault>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, detail: String) -> Self {
+        Self {
+            r#type: "about:blank".to_owned(),
+            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: status.as_u16(),
+            detail,
+            errors: Vec::new(),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self)).into_response();
+        let kind = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
 }
 
 /// No such path.
@@ -134,8 +196,8 @@ pub(super) async fn not_found() -> Error {
 }
 
 /// The path takes other methods.
-pub(super) async fn method_not_allowed() -> Response {
-    problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not take that method")
+pub(super) async fn method_not_allowed() -> Error {
+    Error::WrongMethod
 }
 
 /// A handler panicked: logged, and answered like any other failure.
@@ -143,5 +205,6 @@ pub(super) async fn method_not_allowed() -> Response {
 pub(super) fn panicked(cause: Box<dyn Any + Send>) -> Response {
     let said = cause.downcast_ref::<String>().map(String::as_str).or(cause.downcast_ref::<&str>().copied());
     tracing::error!(panic = said.unwrap_or("unknown"), "a request's handler panicked");
-    problem(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong on our side; it has been logged")
+    let detail = "something went wrong on our side; it has been logged";
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail.to_owned()).into_response()
 }

@@ -9,13 +9,14 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::State as Shared;
-use super::error::Error;
+use super::error::{Error, Problem};
 use crate::{database, ingest, queue, tickets};
 
 /// Probers wait for a few seconds, the connection pool waits for longer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// `GET /`: what this is, for whoever opens the address in a browser.
+/// What this is, for whoever opens the address in a browser.
+#[utoipa::path(get, path = "/", tag = "about", responses((status = 200, description = "Where to go on", body = Object)))]
 pub(super) async fn about() -> Json<Value> {
     Json(json!({
         "service": "ticketd",
@@ -23,15 +24,26 @@ pub(super) async fn about() -> Json<Value> {
         "health": ["/healthz", "/readyz", "/metrics"],
         "log_in": "POST /api/auth/login {\"email\", \"password\"}",
         "tickets": "GET /api/tickets",
+        "api": ["/api/docs", "/api/openapi.json"],
     }))
 }
 
-/// `GET /healthz`: the process answers.
+/// The process answers.
+#[utoipa::path(get, path = "/healthz", tag = "about", responses((status = 200, description = "`ok`", body = String)))]
 pub(super) async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: database, migrations and sources are fit for work; 503 with the reason where one is not.
+/// Database, migrations and sources are fit for work; 503 with the reason where one is not.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "about",
+    responses(
+        (status = 200, description = "Ready", body = Object),
+        (status = 503, description = "Not ready: what is not, and why", body = Object),
+    )
+)]
 pub(super) async fn ready(State(state): State<Shared>) -> Response {
     let asked = async {
         database::ping(&state.db).await?;
@@ -68,8 +80,25 @@ pub(super) async fn ready(State(state): State<Shared>) -> Response {
     (status, Json(body)).into_response()
 }
 
-/// `GET /metrics`: Prometheus text format.
-pub(super) async fn metrics(State(state): State<Shared>) -> Result<Response, Error> {
+/// Numbers in Prometheus' text format; not here where `telemetry.metrics_listen` is configured.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "about",
+    responses(
+        (status = 200, description = "Metrics", body = String, content_type = "text/plain"),
+        (status = 404, description = "Not recorded by this process", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn metrics(state: State<Shared>) -> Result<Response, Error> {
+    if state.config.telemetry.metrics_listen.is_some() {
+        return Err(Error::NotFound);
+    }
+    metrics_apart(state).await
+}
+
+/// The same on a listener of its own.
+pub(super) async fn metrics_apart(State(state): State<Shared>) -> Result<Response, Error> {
     let Some(handle) = &state.metrics else { return Err(Error::NotFound) };
     let read = match tokio::time::timeout(PATIENCE, gauge(&state)).await {
         Ok(read) => read.map_err(anyhow::Error::from),

@@ -1,30 +1,45 @@
-//! HTTP: health, metrics, log-in and the ticket API.
+//! HTTP: health, metrics, and the API.
+//!
+//! Every request passes, from outside in: limits and time-outs, the table of rights ([`rights`]), its handler.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::routing::{get, post};
+use axum::extract::{DefaultBodyLimit, Request, State as Shared};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::{Extension, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::PgPool;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::clock::Clock;
 use crate::config::Config;
 
+mod api;
 pub mod auth;
 pub mod error;
 mod health;
 pub use health::describe_metrics;
-mod tickets;
+pub mod idempotency;
+pub mod limits;
+mod openapi;
+mod request;
+pub mod rights;
+mod server;
+pub use server::serve;
 
 use auth::AccessTokens;
+use error::Error;
+use limits::Limits;
+use request::Client;
 
 /// What handlers share.
 #[derive(Clone)]
@@ -33,6 +48,7 @@ pub struct State {
     pub clock: Clock,
     pub config: Arc<Config>,
     pub tokens: AccessTokens,
+    pub limits: Arc<Limits>,
     /// `None`: metrics are served by another listener, or not recorded.
     pub metrics: Option<PrometheusHandle>,
 }
@@ -40,48 +56,113 @@ pub struct State {
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 const BODY_LIMIT: usize = 1024 * 1024;
 
+/// Every path with its handler, and the document that describes them.
+fn operations() -> OpenApiRouter<State> {
+    OpenApiRouter::with_openapi(openapi::Base::openapi())
+        .routes(routes!(health::about))
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+        .routes(routes!(openapi::document))
+        .merge(api::router())
+}
+
+/// The OpenAPI document, as it is served.
+pub fn document() -> utoipa::openapi::OpenApi {
+    let mut document = operations().into_openapi();
+    openapi::complete(&mut document);
+    document
+}
+
 /// Every path of the API.
 pub fn router(state: State) -> Router {
-    let metrics_here = state.config.telemetry.metrics_listen.is_none();
-    let mut router = Router::new()
-        .route("/", get(health::about))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/api/auth/login", post(auth::log_in))
-        .route("/api/tickets", get(tickets::list))
-        .route("/api/tickets/{number}", get(tickets::detail))
-        .route("/api/tickets/{number}/assignment", get(tickets::assignment))
-        .route("/api/tickets/{number}/events", get(tickets::events))
-        .route("/api/tickets/{number}/messages", get(tickets::messages).post(tickets::write))
-        .route("/api/tickets/{number}/transcript", get(tickets::transcript));
-    if metrics_here {
-        router = router.route("/metrics", get(health::metrics));
-    }
+    let served = openapi::Served(document().to_json().unwrap_or_default().into());
+    let (router, _) = operations().split_for_parts();
     let fixed = |name: HeaderName, value: &'static str| {
         SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
     };
-    router
+    let mut router = router
+        .route_layer(middleware::from_fn_with_state(state.clone(), rights::enforce))
+        .layer(Extension(served))
+        .merge(openapi::page())
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, TIME_LIMIT))
+        .layer(middleware::from_fn_with_state(state.clone(), limited))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
+        .layer(fixed(header::X_FRAME_OPTIONS, "DENY"))
         .layer(fixed(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
-        .layer(fixed(header::CACHE_CONTROL, "no-store"))
-        .with_state(state)
+        .layer(fixed(header::CACHE_CONTROL, "no-store"));
+    if state.config.http.is_https() {
+        // A year, as browsers' preload lists want it (RFC 6797).
+        router = router.layer(fixed(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"));
+    }
+    if let Some(cors) = cors(&state.config.http.cors_origins) {
+        router = router.layer(cors);
+    }
+    router.with_state(state)
+}
+
+/// One client cannot take all of us.
+async fn limited(
+    Shared(state): Shared<State>,
+    Client(client): Client,
+    request: Request,
+    next: Next,
+) -> Result<Response, Error> {
+    state.limits.request(client)?;
+    Ok(next.run(request).await)
+}
+
+/// Pages of other origins may use the API with a token, never with our cookies.
+fn cors(origins: &[String]) -> Option<CorsLayer> {
+    let origins: Vec<HeaderValue> = origins.iter().filter_map(|o| HeaderValue::from_str(o).ok()).collect();
+    if origins.is_empty() {
+        return None;
+    }
+    let own = HeaderName::from_static;
+    let layer = CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_MATCH,
+            header::IF_NONE_MATCH,
+            own("idempotency-key"),
+            own("last-event-id"),
+        ])
+        .expose_headers([header::ETAG, header::RETRY_AFTER, own("idempotency-replayed")])
+        .max_age(Duration::from_hours(1));
+    Some(layer)
 }
 
 /// Metrics alone, for a listener of their own.
 pub fn metrics_router(state: State) -> Router {
-    Router::new().route("/metrics", get(health::metrics)).fallback(error::not_found).with_state(state)
+    Router::new()
+        .route("/metrics", axum::routing::get(health::metrics_apart))
+        .fallback(error::not_found)
+        .with_state(state)
 }
 
-/// Serves until told to stop, then lets requests in hand finish.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the web server ended");
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn document_and_table_of_rights_have_the_same_operations() {
+        let document = serde_json::to_value(document()).unwrap();
+        let mut described = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for method in item.as_object().unwrap().keys().filter(|key| *key != "parameters") {
+                described.insert((method.to_uppercase(), path.clone()));
+            }
+        }
+        let rows = rights::TABLE.iter().map(|row| (row.method.to_owned(), row.path.to_owned()));
+        assert_eq!(described, rows.collect::<BTreeSet<_>>());
     }
 }

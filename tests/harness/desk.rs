@@ -14,6 +14,7 @@ use ticketd::config::Config;
 use ticketd::ids::PersonId;
 use ticketd::people::{self, NewStaff, Role};
 use ticketd::{queue, sources};
+use tokio_util::sync::CancellationToken;
 
 use super::dovecot::{Dovecot, PASSWORD};
 use super::logs::Errors;
@@ -212,7 +213,7 @@ impl Desk {
             clippy::disallowed_methods,
             reason = "the test's server, which ends with the test's runtime"
         )]
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        tokio::spawn(ticketd::web::serve(listener, router, CancellationToken::new()));
         let mut api = Api {
             base,
             token: None,

@@ -1,44 +1,65 @@
-//! The ticket API: the smallest that an admin needs to see tickets and their assignment, and staff to answer.
+//! Tickets: what people see of them, and what they say in them.
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use chrono::TimeDelta;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::State as Shared;
-use super::auth::Caller;
-use super::error::Error;
 use crate::ids::{MessageId, TicketId};
-use crate::queue;
 use crate::tickets::read::{self, DeliveryState, Event, Message, Participant, Summary};
 use crate::tickets::{self, Channel, StaffMessage, Status, changes, transcript};
+use crate::web::State as Shared;
+use crate::web::error::Error;
+use crate::web::request::{Caller, Input, Named, Number, Params};
 
-#[derive(Deserialize)]
+pub(super) fn router() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(detail))
+        .routes(routes!(assignment))
+        .routes(routes!(events))
+        .routes(routes!(messages, write))
+        .routes(routes!(transcript))
+}
+
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
+#[into_params(parameter_in = Query)]
+struct ListQuery {
+    /// At most so many.
+    #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
+    /// Where the page before ended: its `next_cursor`.
     cursor: Option<String>,
     status: Option<String>,
 }
 
-#[derive(Serialize)]
-pub(super) struct Page {
+#[derive(Serialize, ToSchema)]
+struct Page {
     tickets: Vec<Summary>,
     next_cursor: Option<String>,
 }
 
 const LARGEST_PAGE: i64 = 200;
 
-/// `GET /api/tickets`: newest first.
-pub(super) async fn list(
+/// newest first.
+#[utoipa::path(
+    get,
+    path = "/api/tickets",
+    tag = "tickets",
+    params(ListQuery),
+    responses((status = 200, description = "Newest first", body = Page))
+)]
+async fn list(
     State(state): State<Shared>,
     caller: Caller,
-    query: Result<Query<ListQuery>, QueryRejection>,
+    Params(query): Params<ListQuery>,
 ) -> Result<Json<Page>, Error> {
-    let Query(query) = query?;
     let limit = query.limit.unwrap_or(50);
     if !(1..=LARGEST_PAGE).contains(&limit) {
         return Err(Error::BadRequest(format!("limit is from 1 to {LARGEST_PAGE}")));
@@ -63,8 +84,8 @@ pub(super) async fn list(
     Ok(Json(Page { tickets, next_cursor }))
 }
 
-#[derive(Serialize)]
-pub(super) struct Detail {
+#[derive(Serialize, ToSchema)]
+struct Detail {
     #[serde(flatten)]
     summary: Summary,
     participants: Vec<Participant>,
@@ -75,24 +96,26 @@ pub(super) struct Detail {
     deliveries: Option<Vec<DeliveryState>>,
 }
 
-async fn seen(
-    state: &Shared,
-    caller: &Caller,
-    number: Result<Path<i64>, PathRejection>,
-) -> Result<Summary, Error> {
-    let Path(number) = number?;
+async fn seen(state: &Shared, caller: &Caller, number: TicketId) -> Result<Summary, Error> {
     let sight = caller.sight(state.config.assignment.moderators_see_all);
-    read::ticket(&state.db, sight, TicketId(number)).await?.ok_or(Error::NotFound)
+    read::ticket(&state.db, sight, number).await?.ok_or(Error::NotFound)
 }
 
-/// `GET /api/tickets/{number}`: the ticket with its conversation; for staff with judgement and deliveries.
-pub(super) async fn detail(
+/// the ticket with its conversation; for staff with judgement and deliveries.
+#[utoipa::path(
+    get,
+    path = "/api/tickets/{number}",
+    tag = "tickets",
+    params(("number" = i64, Path, description = "The ticket's number")),
+    responses((status = 200, description = "The ticket", body = Detail))
+)]
+async fn detail(
     State(state): State<Shared>,
     caller: Caller,
-    number: Result<Path<i64>, PathRejection>,
+    Named(number): Number,
 ) -> Result<Json<Detail>, Error> {
     let summary = seen(&state, &caller, number).await?;
-    let is_staff = caller.person.role.is_staff();
+    let is_staff = caller.is_staff();
     let ticket = summary.number;
     Ok(Json(Detail {
         participants: read::participants(&state.db, ticket).await?,
@@ -103,36 +126,56 @@ pub(super) async fn detail(
     }))
 }
 
-/// `GET /api/tickets/{number}/messages`
-pub(super) async fn messages(
+///
+#[utoipa::path(
+    get,
+    path = "/api/tickets/{number}/messages",
+    tag = "tickets",
+    params(("number" = i64, Path, description = "The ticket's number")),
+    responses((status = 200, description = "Oldest first", body = Vec<Message>))
+)]
+async fn messages(
     State(state): State<Shared>,
     caller: Caller,
-    number: Result<Path<i64>, PathRejection>,
+    Named(number): Number,
 ) -> Result<Json<Vec<Message>>, Error> {
     let summary = seen(&state, &caller, number).await?;
-    Ok(Json(read::messages(&state.db, summary.number, caller.person.role.is_staff()).await?))
+    Ok(Json(read::messages(&state.db, summary.number, caller.is_staff()).await?))
 }
 
-/// `GET /api/tickets/{number}/events`: the timeline, for staff.
-pub(super) async fn events(
+/// the timeline, for staff.
+#[utoipa::path(
+    get,
+    path = "/api/tickets/{number}/events",
+    tag = "tickets",
+    params(("number" = i64, Path, description = "The ticket's number")),
+    responses((status = 200, description = "Oldest first", body = Vec<Event>))
+)]
+async fn events(
     State(state): State<Shared>,
     caller: Caller,
-    number: Result<Path<i64>, PathRejection>,
+    Named(number): Number,
 ) -> Result<Json<Vec<Event>>, Error> {
-    caller.staff()?;
     let summary = seen(&state, &caller, number).await?;
     Ok(Json(read::events(&state.db, summary.number).await?))
 }
 
-/// `GET /api/tickets/{number}/transcript`: the ticket as a file; for its requester the public part of it. It is an attachment,
+/// the ticket as a file; for its requester the public part of it. It is an attachment,
 /// so that no browser shows it as a page of ours.
-pub(super) async fn transcript(
+#[utoipa::path(
+    get,
+    path = "/api/tickets/{number}/transcript",
+    tag = "tickets",
+    params(("number" = i64, Path, description = "The ticket's number")),
+    responses((status = 200, description = "A page", body = String, content_type = "text/html"))
+)]
+async fn transcript(
     State(state): State<Shared>,
     caller: Caller,
-    number: Result<Path<i64>, PathRejection>,
+    Named(number): Number,
 ) -> Result<impl IntoResponse, Error> {
     let summary = seen(&state, &caller, number).await?;
-    let is_staff = caller.person.role.is_staff();
+    let is_staff = caller.is_staff();
     let page = transcript::document(&state.db, &summary, is_staff, state.clock.now()).await?;
     let disposition = format!("attachment; filename=\"{}\"", transcript::file_name(&summary));
     let headers = [
@@ -143,18 +186,24 @@ pub(super) async fn transcript(
     Ok((headers, page))
 }
 
-/// `GET /api/tickets/{number}/assignment`: who has it and why, with everyone who was looked at; for staff.
-pub(super) async fn assignment(
+/// who has it and why, with everyone who was looked at; for staff.
+#[utoipa::path(
+    get,
+    path = "/api/tickets/{number}/assignment",
+    tag = "tickets",
+    params(("number" = i64, Path, description = "The ticket's number")),
+    responses((status = 200, description = "The choice", body = changes::Assignment))
+)]
+async fn assignment(
     State(state): State<Shared>,
     caller: Caller,
-    number: Result<Path<i64>, PathRejection>,
+    Named(number): Number,
 ) -> Result<Json<changes::Assignment>, Error> {
-    caller.staff()?;
     let summary = seen(&state, &caller, number).await?;
     changes::assignment(&state.db, summary.number).await?.map(Json).ok_or(Error::NotFound)
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Visibility {
     #[default]
@@ -162,9 +211,9 @@ enum Visibility {
     Internal,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewMessage {
+struct NewMessage {
     body: String,
     #[serde(default)]
     visibility: Visibility,
@@ -172,26 +221,33 @@ pub(super) struct NewMessage {
     resolve: bool,
 }
 
-#[derive(Serialize)]
-pub(super) struct Written {
+#[derive(Serialize, ToSchema)]
+struct Written {
     id: MessageId,
     status: Status,
     /// When a public message leaves; until then its delivery can be cancelled.
-    leaves_at: Option<chrono::DateTime<chrono::Utc>>,
+    leaves_at: Option<DateTime<Utc>>,
 }
 
-/// `POST /api/tickets/{number}/messages`: staff's answer, or a note.
-pub(super) async fn write(
+/// staff's answer, or a note.
+#[utoipa::path(
+    post,
+    path = "/api/tickets/{number}/messages",
+    tag = "tickets",
+    params(("number" = i64, Path, description = "The ticket's number")),
+    request_body = NewMessage,
+    responses((status = 201, description = "It is written", body = Written))
+)]
+async fn write(
     State(state): State<Shared>,
     caller: Caller,
-    number: Result<Path<i64>, PathRejection>,
-    body: Result<Json<NewMessage>, JsonRejection>,
-) -> Result<(StatusCode, Json<Written>), Error> {
-    let author = caller.staff()?.id;
+    Named(number): Number,
+    Input { value: body, once }: Input<NewMessage>,
+) -> Result<Response, Error> {
+    let author = caller.person;
     let summary = seen(&state, &caller, number).await?;
-    let Json(body) = body?;
-    if body.body.contains('\0') {
-        return Err(Error::BadRequest("body holds a NUL character".to_owned()));
+    if let Some(answer) = once.replay(&state, &caller).await? {
+        return Ok(answer);
     }
     let now = state.clock.now();
     let message = StaffMessage { author, channel: Channel::Web, text: &body.body, inbound: None };
@@ -207,8 +263,6 @@ pub(super) async fn write(
         tickets::resolve(&mut tx, &ticket, author, Channel::Web, now).await?;
     }
     let status = tickets::lock(&mut tx, summary.number).await?.status;
-    tx.commit().await?;
-    queue::ring(&state.db).await;
     let leaves_at = (body.visibility == Visibility::Public).then_some(leaves_at);
-    Ok((StatusCode::CREATED, Json(Written { id, status, leaves_at })))
+    once.commit(tx, &state, &caller, StatusCode::CREATED, &Written { id, status, leaves_at }).await
 }

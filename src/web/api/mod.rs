@@ -1,0 +1,13 @@
+//! The API, one file for each resource.
+
+use utoipa_axum::router::OpenApiRouter;
+
+use super::State as Shared;
+
+mod auth;
+mod tickets;
+
+/// Every path below `/api` but the document itself.
+pub(super) fn router() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().merge(auth::router()).merge(tickets::router())
+}

@@ -1,0 +1,130 @@
+//! How much of what is dear or dangerous one client may ask for: log-ins, mails, tickets. Kept in memory by each process.
+
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use sha2::{Digest, Sha256};
+
+use super::error::Error;
+use crate::config::Limits as Config;
+use crate::ids::PersonId;
+
+/// At most so many at once, and as many again each minute; `None`: no limit.
+struct Limit<K: Hash + Eq + Clone>(Option<DefaultKeyedRateLimiter<K>>);
+
+/// Keys that were not seen for a while are forgotten after so many checks: the table stays as small as what goes on.
+const FORGET_EVERY: u32 = 10_000;
+
+impl<K: Hash + Eq + Clone> Limit<K> {
+    fn per_minute(number: u32) -> Self {
+        Self(NonZeroU32::new(number).map(|n| RateLimiter::keyed(Quota::per_minute(n))))
+    }
+
+    fn check(&self, key: &K, checks: &AtomicU32) -> Result<(), Error> {
+        let Some(limiter) = &self.0 else { return Ok(()) };
+        if checks.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
+            limiter.retain_recent();
+        }
+        limiter.check_key(key).map_err(|not_until| {
+            let wait = not_until.wait_time_from(DefaultClock::default().now());
+            Error::TooMany(wait.as_secs() + 1)
+        })
+    }
+}
+
+/// One client: an IPv4 address, or the /64 network of an IPv6 address, which is one household's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Household([u8; 16]);
+
+impl From<IpAddr> for Household {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self(v4.to_ipv6_mapped().octets()),
+            IpAddr::V6(v6) => {
+                let mut octets = v6.octets();
+                octets.iter_mut().skip(8).for_each(|octet| *octet = 0);
+                Self(octets)
+            }
+        }
+    }
+}
+
+/// A mail address that somebody typed, known or not.
+type Account = [u8; 32];
+
+/// Every limit of this process.
+pub struct Limits {
+    requests: Limit<Household>,
+    log_ins: Limit<Household>,
+    accounts: Limit<Account>,
+    letters: Limit<Household>,
+    tickets: Limit<PersonId>,
+    checks: AtomicU32,
+}
+
+impl std::fmt::Debug for Limits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Limits")
+    }
+}
+
+impl Limits {
+    pub fn new(config: &Config) -> Self {
+        Self {
+            requests: Limit::per_minute(config.requests_per_address),
+            log_ins: Limit::per_minute(config.log_ins_per_address),
+            accounts: Limit::per_minute(config.log_ins_per_account),
+            letters: Limit::per_minute(config.letters_per_address),
+            tickets: Limit::per_minute(config.tickets_per_person),
+            checks: AtomicU32::new(0),
+        }
+    }
+
+    /// Any request.
+    pub(super) fn request(&self, client: IpAddr) -> Result<(), Error> {
+        self.requests.check(&client.into(), &self.checks)
+    }
+
+    /// A proof of who somebody is: password, code, refresh token. `account` is the address that was typed.
+    pub(super) fn log_in(&self, client: IpAddr, account: &str) -> Result<(), Error> {
+        self.log_ins.check(&client.into(), &self.checks)?;
+        let account: Account = Sha256::digest(crate::mail::address::canonical(account)).into();
+        self.accounts.check(&account, &self.checks)
+    }
+
+    /// Something that has us send a mail to an address that anybody can type.
+    pub(super) fn letter(&self, client: IpAddr) -> Result<(), Error> {
+        self.letters.check(&client.into(), &self.checks)
+    }
+
+    /// A new ticket.
+    pub(super) fn ticket(&self, person: PersonId) -> Result<(), Error> {
+        self.tickets.check(&person, &self.checks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_household_is_limited_and_others_are_not() {
+        let limits = Limits::new(&Config { letters_per_address: 2, ..Config::default() });
+        let ask = |address: &str| limits.letter(address.parse().unwrap()).is_ok();
+        assert!(ask("192.0.2.1") && ask("192.0.2.1") && !ask("192.0.2.1"));
+        assert!(!ask("::ffff:192.0.2.1"), "the same address in another dress");
+        assert!(ask("192.0.2.2"));
+        assert!(ask("2001:db8::1") && ask("2001:db8::2") && !ask("2001:db8::3"), "one /64 is one household");
+        assert!(ask("2001:db8:0:1::1"));
+    }
+
+    #[test]
+    fn zero_is_no_limit() {
+        let limits = Limits::new(&Config { tickets_per_person: 0, ..Config::default() });
+        assert!((0..1000).all(|_| limits.ticket(PersonId(1)).is_ok()));
+    }
+}

@@ -1,0 +1,185 @@
+//! Who may do what: one table with a row for every operation, enforced before a handler runs. What a person may do to one
+//! ticket follows from what they see ([`Caller::sight`]): what is out of sight is not there.
+//!
+//! A route without a row answers nobody, and fails the tests.
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use sha2::{Digest, Sha256};
+
+use super::State as Shared;
+use super::error::Error;
+use super::request::Caller;
+use crate::people::Role;
+use crate::people::access::{self, By};
+
+/// Whom an operation is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever asks, logged in or not.
+    Anyone,
+    /// Whoever is logged in; which things they get to see is the handler's to say.
+    Person,
+    /// Moderators and admins.
+    Staff,
+    Admin,
+}
+
+impl Access {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Anyone => "anyone",
+            Self::Person => "person",
+            Self::Staff => "staff",
+            Self::Admin => "admin",
+        }
+    }
+
+    fn allows(self, role: Role) -> bool {
+        match self {
+            Self::Anyone | Self::Person => true,
+            Self::Staff => role.is_staff(),
+            Self::Admin => role == Role::Admin,
+        }
+    }
+}
+
+/// What an API token may be used for. It never gives more than its person may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// `tickets:read`
+    TicketsRead,
+    /// `tickets:write`
+    TicketsWrite,
+    /// `reports:read`
+    ReportsRead,
+    /// `admin:read`
+    AdminRead,
+    /// `admin:write`
+    AdminWrite,
+    /// Not by API token at all: a person's own account.
+    Never,
+}
+
+impl Scope {
+    /// Every scope that a token can have.
+    pub const ALL: [Self; 5] =
+        [Self::TicketsRead, Self::TicketsWrite, Self::ReportsRead, Self::AdminRead, Self::AdminWrite];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TicketsRead => "tickets:read",
+            Self::TicketsWrite => "tickets:write",
+            Self::ReportsRead => "reports:read",
+            Self::AdminRead => "admin:read",
+            Self::AdminWrite => "admin:write",
+            Self::Never => "",
+        }
+    }
+}
+
+/// One operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    pub method: &'static str,
+    /// As the router has it: `/api/tickets/{number}`.
+    pub path: &'static str,
+    pub access: Access,
+    pub scope: Scope,
+}
+
+const fn row(method: &'static str, path: &'static str, access: Access, scope: Scope) -> Row {
+    Row { method, path, access, scope }
+}
+
+/// Every operation there is.
+pub const TABLE: &[Row] = {
+    use Access::{Anyone, Person, Staff};
+    use Scope::{Never, TicketsRead, TicketsWrite};
+    &[
+        row("GET", "/", Anyone, Never),
+        row("GET", "/healthz", Anyone, Never),
+        row("GET", "/readyz", Anyone, Never),
+        row("GET", "/metrics", Anyone, Never),
+        row("GET", "/api/openapi.json", Anyone, Never),
+        row("POST", "/api/auth/login", Anyone, Never),
+        row("GET", "/api/tickets", Person, TicketsRead),
+        row("GET", "/api/tickets/{number}", Person, TicketsRead),
+        row("GET", "/api/tickets/{number}/assignment", Staff, TicketsRead),
+        row("GET", "/api/tickets/{number}/events", Staff, TicketsRead),
+        row("GET", "/api/tickets/{number}/messages", Person, TicketsRead),
+        row("POST", "/api/tickets/{number}/messages", Staff, TicketsWrite),
+        row("GET", "/api/tickets/{number}/transcript", Person, TicketsRead),
+    ]
+};
+
+/// The row of an operation. HEAD is GET without the body.
+pub(super) fn find(method: &Method, path: &str) -> Option<&'static Row> {
+    let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
+    TABLE.iter().find(|row| row.path == path && row.method == method)
+}
+
+/// Lets the request through where the table allows it, with its [`Caller`] beside it.
+pub(super) async fn enforce(
+    State(state): State<Shared>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Error> {
+    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let path = path.ok_or(Error::NotFound)?;
+    // No row: either the path does not take this method, or somebody forgot; nobody is let in.
+    let Some(row) = find(request.method(), &path) else { return Err(Error::WrongMethod) };
+    if row.access != Access::Anyone {
+        let caller = authenticate(&state, request.headers()).await?;
+        admit(row, &caller)?;
+        request.extensions_mut().insert(caller);
+    }
+    Ok(next.run(request).await)
+}
+
+fn admit(row: &Row, caller: &Caller) -> Result<(), Error> {
+    if !row.access.allows(caller.role) {
+        return Err(Error::Forbidden);
+    }
+    match &caller.by {
+        By::Session(_) => Ok(()),
+        By::Token { scopes, .. } => {
+            let has = row.scope != Scope::Never && scopes.iter().any(|s| s == row.scope.as_str());
+            if has { Ok(()) } else { Err(Error::OutOfScope(row.scope.as_str())) }
+        }
+    }
+}
+
+/// What API tokens begin with, so that people and scanners for leaked secrets know them.
+pub(super) const API_TOKEN_PREFIX: &str = "tdk_";
+
+async fn authenticate(state: &Shared, headers: &HeaderMap) -> Result<Caller, Error> {
+    let value = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let (scheme, token) = value.and_then(|v| v.split_once(' ')).ok_or(Error::Unauthorized)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Error::Unauthorized);
+    }
+    let (token, now) = (token.trim(), state.clock.now());
+    let holder = if token.starts_with(API_TOKEN_PREFIX) {
+        let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        access::by_token(&state.db, &hash, now).await?
+    } else {
+        let session = state.tokens.read(token, now).ok_or(Error::Unauthorized)?;
+        access::by_session(&state.db, session, now).await?
+    };
+    holder.ok_or(Error::Unauthorized)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_operation_has_one_row() {
+        let rows: BTreeSet<_> = TABLE.iter().map(|row| (row.path, row.method)).collect();
+        assert_eq!(rows.len(), TABLE.len(), "a row is there twice");
+    }
+}
