@@ -26,6 +26,7 @@ use crate::mail::token::Signer;
 use crate::people::link::CodeKey;
 use crate::tickets::threads;
 use crate::triage::Triage;
+use crate::web::feed::Feed;
 use crate::web::limits::Limits;
 use crate::web::{self, auth::AccessTokens};
 use crate::worker::{self, Pulse, Stages};
@@ -174,13 +175,19 @@ impl App {
         };
         let tokens = AccessTokens::new(&masters, config.auth.access_minutes);
         let limits = Arc::new(Limits::new(&config.limits));
-        let web = web::State { db, clock, config: Arc::clone(&config), tokens, limits, metrics };
+        let feed = Feed::begin(&db).await?;
+        let web = web::State { db, clock, config: Arc::clone(&config), tokens, limits, feed, metrics };
         Ok(Self { config, stages, signer, code_key, web })
     }
 
     /// The HTTP API, for a listener of the caller's.
     pub fn router(&self) -> axum::Router {
         web::router(self.web.clone())
+    }
+
+    /// What streams of events read from; somebody must run it ([`App::run`] does).
+    pub fn feed(&self) -> Feed {
+        self.web.feed.clone()
     }
 
     /// The gateway to Discord, where it is configured.
@@ -210,6 +217,13 @@ impl App {
         let mut web_running = JoinSet::new();
         if let Some(listener) = listeners.http {
             web_running.spawn(web::serve(listener, self.router(), web_stop.clone()));
+        }
+        {
+            let (feed, db, stop) = (self.web.feed.clone(), self.stages.db.clone(), web_stop.clone());
+            web_running.spawn(supervised("feed", web_stop.clone(), move || {
+                let (feed, db, stop) = (feed.clone(), db.clone(), stop.clone());
+                async move { feed.run(&db, &stop).await }
+            }));
         }
         if let Some(listener) = listeners.metrics {
             web_running.spawn(web::serve(listener, web::metrics_router(self.web.clone()), web_stop.clone()));

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use sqlx::PgPool;
-use sqlx::postgres::PgListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +18,7 @@ use crate::deliver::Deliver;
 use crate::deliver::letter::Letters;
 use crate::deliver::webhook::Webhooks;
 use crate::ingest::Ingest;
-use crate::queue::{self, Claimed, Done, JobError, Kind, Verdict};
+use crate::queue::{self, Bell, Claimed, Done, JobError, Kind, Verdict};
 use crate::tickets;
 use crate::triage::Triage;
 
@@ -194,7 +193,7 @@ pub async fn run(stages: Stages, pulse: Pulse, poll: Duration, stop: Cancellatio
         }
         if listener.is_none() {
             // Before the look: a job that is announced between the two is heard of.
-            listener = listen(&stages.db).await;
+            listener = Bell::listen(&stages.db).await;
         }
         let is_full = |slots: &Arc<Semaphore>| slots.available_permits() == 0;
         let (full, open): (Vec<_>, Vec<_>) = limited.iter().partition(|(_, slots)| is_full(slots));
@@ -239,25 +238,17 @@ pub async fn run(stages: Stages, pulse: Pulse, poll: Duration, stop: Cancellatio
     while running.join_next().await.is_some() {}
 }
 
-async fn listen(db: &PgPool) -> Option<PgListener> {
-    let mut listener = PgListener::connect_with(db).await.ok()?;
-    // Without it a lost connection would be mended silently, and the claim above would not be repeated at once.
-    listener.eager_reconnect(false);
-    listener.listen(queue::CHANNEL).await.ok()?;
-    Some(listener)
-}
-
 /// Until a job is announced, one of ours ends (the next may follow from it), time passes, or we are to stop.
 async fn wait_for_work(
     stop: &CancellationToken,
-    listener: &mut Option<PgListener>,
+    listener: &mut Option<Bell>,
     running: &mut JoinSet<()>,
     may_take: bool,
     pause: Duration,
 ) {
     let announced = async {
         match listener.as_mut() {
-            Some(listener) => listener.try_recv().await.is_ok_and(|n| n.is_some()),
+            Some(bell) => bell.rung().await,
             None => std::future::pending().await,
         }
     };

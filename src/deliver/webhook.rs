@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use ipnet::IpNet;
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::PgPool;
 
 use crate::clock::Clock;
@@ -22,7 +22,7 @@ use crate::crash;
 use crate::ids::{WebhookDeliveryId, WebhookId};
 use crate::mail::token::hmac;
 use crate::queue::{self, Claimed, Done, JobError};
-use crate::tickets::feed;
+use crate::tickets::feed::Told;
 use crate::tickets::webhooks::{self, Next, Outgoing, Try};
 
 pub mod guard;
@@ -134,7 +134,7 @@ impl Webhooks {
     /// The status of the answer, or why there is none.
     async fn post(&self, out: &Outgoing, now: DateTime<Utc>) -> Result<u16, String> {
         let url = guard::check(&out.url, &self.allowed).map_err(|refused| refused.to_string())?;
-        let (id, body) = message(out);
+        let (id, body) = message(out).map_err(|error| error.to_string())?;
         let request = self
             .client
             .post(url)
@@ -228,28 +228,17 @@ fn client(config: &config::Webhooks, allowed: &Arc<[IpNet]>) -> anyhow::Result<r
 }
 
 /// What is sent, under its id, which is the same at every attempt.
-fn message(out: &Outgoing) -> (String, String) {
-    let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
-    let (id, body) = match &out.event {
-        None => {
-            let id = format!("ping_{}", out.id);
-            let body = json!({
-                "id": id, "type": "ping", "created_at": time(out.created_at),
-                "ticket": Value::Null, "actor_id": Value::Null, "channel": "web", "data": {},
-            });
-            (id, body)
-        }
-        Some(event) => {
-            let id = format!("event_{}", event.id);
-            let body = json!({
-                "id": id, "type": event.kind, "created_at": time(event.at),
-                "ticket": event.ticket, "actor_id": event.actor, "channel": event.channel,
-                "data": feed::told(&event.kind, &event.data),
-            });
-            (id, body)
-        }
+fn message(out: &Outgoing) -> anyhow::Result<(String, String)> {
+    let (id, told) = match &out.event {
+        Some(event) => (format!("event_{}", event.id), event.told()),
+        None => (format!("ping_{}", out.id), ping(out.created_at)),
     };
-    (id, body.to_string())
+    Ok((id, serde_json::to_string(&told)?))
+}
+
+fn ping(created_at: DateTime<Utc>) -> Told {
+    let (r#type, channel) = ("ping".to_owned(), "web".to_owned());
+    Told { id: None, r#type, created_at, ticket: None, actor_id: None, channel, data: json!({}) }
 }
 
 /// One signature by each key: a receiver that knows any of them can verify.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
+use sqlx::postgres::PgListener;
 
 use crate::ids::JobId;
 
@@ -246,6 +247,26 @@ pub async fn enqueue_all(
 pub async fn ring(db: &PgPool) {
     if let Err(error) = sql::notify(db, CHANNEL).await {
         tracing::debug!(%error, "cannot wake the workers; they poll");
+    }
+}
+
+/// Hears [`ring`]. It holds a connection.
+#[derive(Debug)]
+pub struct Bell(PgListener);
+
+impl Bell {
+    /// `None`: the database does not answer.
+    pub async fn listen(db: &PgPool) -> Option<Self> {
+        let mut listener = PgListener::connect_with(db).await.ok()?;
+        // Without it a lost connection would be mended silently, and what was announced meanwhile would be missed.
+        listener.eager_reconnect(false);
+        listener.listen(CHANNEL).await.ok()?;
+        Some(Self(listener))
+    }
+
+    /// Waits for the next ring. False: the connection is lost.
+    pub async fn rung(&mut self) -> bool {
+        self.0.try_recv().await.is_ok_and(|rung| rung.is_some())
     }
 }
 

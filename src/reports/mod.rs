@@ -4,7 +4,7 @@
 //! the same over the whole range, computed and not added up: a median of medians is no median.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 
 mod range;
@@ -19,8 +19,9 @@ pub use rows::{
 };
 
 /// The reports there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ReportName)]
 pub enum Name {
     /// Created, resolved, closed; how many were open at the end of each day.
     Tickets,
@@ -81,7 +82,7 @@ impl Name {
 }
 
 /// One report.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Report {
     pub name: Name,
     pub from: NaiveDate,

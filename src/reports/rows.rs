@@ -10,7 +10,7 @@ macro_rules! rows {
     ($($(#[$doc:meta])* $name:ident($row:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? })),* $(,)?) => {
         $(
             $(#[$doc])*
-            #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+            #[derive(Clone, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
             pub struct $row {
                 /// Null: the whole range.
                 pub day: Option<NaiveDate>,
@@ -31,8 +31,9 @@ macro_rules! rows {
         )*
 
         /// The rows of one report.
-        #[derive(Clone, Debug, PartialEq, Serialize)]
+        #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
         #[serde(untagged)]
+        #[schema(as = ReportRows)]
         pub enum Rows {
             $($name(Vec<$row>),)*
         }

@@ -20,7 +20,7 @@ pub struct Position {
 }
 
 /// A ticket in short: neither what was said, nor addresses, nor what the triage remarked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Outline {
     pub number: TicketId,
     pub subject: String,
@@ -45,9 +45,52 @@ pub struct Happened {
     /// `None`: ticketd itself.
     pub actor: Option<PersonId>,
     pub channel: String,
-    /// As it is stored: for staff only. [`told`] says what may leave.
+    /// As it is stored: for staff only. [`Happened::told`] says what may leave.
     pub data: Value,
     pub ticket: Outline,
+}
+
+/// An event as it is told outside: to webhooks, and in the stream of events.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct Told {
+    /// As in the ticket's events; null: a ping.
+    pub id: Option<i64>,
+    /// `opened`, `message`, `reply`, `status` …
+    pub r#type: String,
+    pub created_at: DateTime<Utc>,
+    /// As it stands when it is told; null: a ping.
+    pub ticket: Option<Outline>,
+    /// Who did it; null: ticketd itself, or, to a requester, somebody else.
+    pub actor_id: Option<PersonId>,
+    pub channel: String,
+    /// What follows from the type: ids, and words of closed lists.
+    #[schema(value_type = Object)]
+    pub data: Value,
+}
+
+impl Happened {
+    /// As staff's programs are told.
+    pub fn told(&self) -> Told {
+        self.with(self.actor, told(&self.kind, &self.data))
+    }
+
+    /// As its requester is told. `None`: it is none of theirs.
+    pub fn told_to_requester(&self) -> Option<Told> {
+        let data = told_to_requester(&self.kind, &self.data)?;
+        Some(self.with(self.actor.filter(|actor| *actor == self.ticket.requester_id), data))
+    }
+
+    fn with(&self, actor_id: Option<PersonId>, data: Value) -> Told {
+        Told {
+            id: Some(self.id),
+            r#type: self.kind.clone(),
+            created_at: self.at,
+            ticket: Some(self.ticket.clone()),
+            actor_id,
+            channel: self.channel.clone(),
+            data,
+        }
+    }
 }
 
 /// The kinds of events, and what of their data is told to programs: ids, and words of closed lists. Whatever is not named
@@ -92,13 +135,13 @@ const TOLD_TO_REQUESTERS: [(&str, &[&str]); 10] = [
 ];
 
 /// What of an event's data is told to staff's programs.
-pub fn told(kind: &str, data: &Value) -> Value {
+fn told(kind: &str, data: &Value) -> Value {
     let keys = TOLD.iter().find(|(known, _)| *known == kind).map_or(&[][..], |(_, keys)| keys);
     only(keys, data)
 }
 
 /// What of an event's data its requester is told. `None`: the event is none of theirs.
-pub fn told_to_requester(kind: &str, data: &Value) -> Option<Value> {
+fn told_to_requester(kind: &str, data: &Value) -> Option<Value> {
     let (_, keys) = TOLD_TO_REQUESTERS.iter().find(|(known, _)| *known == kind)?;
     Some(only(keys, data))
 }

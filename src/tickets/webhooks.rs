@@ -34,7 +34,7 @@ const AT_MOST: i64 = 50;
 const SECRET_PREFIX: &str = "whsec_";
 
 /// A webhook, without its secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Webhook {
     pub id: WebhookId,
     pub name: String,
@@ -350,7 +350,8 @@ pub async fn begin_anew(db: &PgPool, out: &Outgoing, since: DateTime<Utc>) -> sq
 }
 
 /// A delivery as admins see it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = WebhookDelivery)]
 pub struct Delivery {
     pub id: WebhookDeliveryId,
     pub webhook_id: WebhookId,
@@ -362,11 +363,13 @@ pub struct Delivery {
     pub created_at: DateTime<Utc>,
     pub sent_at: Option<DateTime<Utc>>,
     /// Oldest first.
+    #[schema(value_type = Vec<Attempted>)]
     pub attempts: sqlx::types::Json<Vec<Attempted>>,
 }
 
 /// One attempt as admins see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[schema(as = WebhookAttempt)]
 pub struct Attempted {
     pub at: DateTime<Utc>,
     pub status: Option<i32>,
@@ -386,21 +389,35 @@ pub async fn deliveries(
 }
 
 /// Puts a delivery back to work that failed or was cancelled. False: there is none.
-pub async fn retry(tx: &mut Tx, delivery: WebhookDeliveryId, now: DateTime<Utc>) -> sqlx::Result<bool> {
+pub async fn retry(
+    tx: &mut Tx,
+    delivery: WebhookDeliveryId,
+    actor: Actor,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
     if !sql::retry(tx, delivery.0, now).await? {
         return Ok(false);
     }
     queue::forget_dead(tx, &queue::WEBHOOK, delivery.0).await?;
     queue::enqueue(tx, &queue::WEBHOOK, delivery.0, now).await?;
+    let subject = format!("webhook_delivery:{delivery}");
+    audit::record(tx, actor, "webhook_delivery.retried", &subject, &json!({}), now).await?;
     Ok(true)
 }
 
 /// Cancels a delivery that has not arrived. False: it has, or there is none.
-pub async fn cancel(tx: &mut Tx, delivery: WebhookDeliveryId) -> sqlx::Result<bool> {
+pub async fn cancel(
+    tx: &mut Tx,
+    delivery: WebhookDeliveryId,
+    actor: Actor,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
     if !sql::cancel(tx, delivery.0).await? {
         return Ok(false);
     }
     queue::forget_dead(tx, &queue::WEBHOOK, delivery.0).await?;
+    let subject = format!("webhook_delivery:{delivery}");
+    audit::record(tx, actor, "webhook_delivery.cancelled", &subject, &json!({}), now).await?;
     Ok(true)
 }
 

@@ -26,6 +26,7 @@ use crate::config::Config;
 mod api;
 pub mod auth;
 pub mod error;
+pub mod feed;
 mod health;
 pub use health::describe_metrics;
 pub mod idempotency;
@@ -38,6 +39,7 @@ pub use server::serve;
 
 use auth::AccessTokens;
 use error::Error;
+use feed::Feed;
 use limits::Limits;
 use request::Client;
 
@@ -49,6 +51,7 @@ pub struct State {
     pub config: Arc<Config>,
     pub tokens: AccessTokens,
     pub limits: Arc<Limits>,
+    pub feed: Feed,
     /// `None`: metrics are served by another listener, or not recorded.
     pub metrics: Option<PrometheusHandle>,
 }

@@ -96,8 +96,8 @@ const fn row(method: &'static str, path: &'static str, access: Access, scope: Sc
 
 /// Every operation there is.
 pub const TABLE: &[Row] = {
-    use Access::{Anyone, Person, Staff};
-    use Scope::{Never, TicketsRead, TicketsWrite};
+    use Access::{Admin, Anyone, Person, Staff};
+    use Scope::{AdminRead, AdminWrite, Never, ReportsRead, TicketsRead, TicketsWrite};
     &[
         row("GET", "/", Anyone, Never),
         row("GET", "/healthz", Anyone, Never),
@@ -112,6 +112,18 @@ pub const TABLE: &[Row] = {
         row("GET", "/api/tickets/{number}/messages", Person, TicketsRead),
         row("POST", "/api/tickets/{number}/messages", Staff, TicketsWrite),
         row("GET", "/api/tickets/{number}/transcript", Person, TicketsRead),
+        row("GET", "/api/events", Person, TicketsRead),
+        row("GET", "/api/admin/reports/{name}", Admin, ReportsRead),
+        row("GET", "/api/admin/webhooks", Admin, AdminRead),
+        row("POST", "/api/admin/webhooks", Admin, AdminWrite),
+        row("GET", "/api/admin/webhooks/{id}", Admin, AdminRead),
+        row("PATCH", "/api/admin/webhooks/{id}", Admin, AdminWrite),
+        row("DELETE", "/api/admin/webhooks/{id}", Admin, AdminWrite),
+        row("POST", "/api/admin/webhooks/{id}/rotate", Admin, AdminWrite),
+        row("POST", "/api/admin/webhooks/{id}/ping", Admin, AdminWrite),
+        row("GET", "/api/admin/webhooks/{id}/deliveries", Admin, AdminRead),
+        row("POST", "/api/admin/webhooks/deliveries/{id}/retry", Admin, AdminWrite),
+        row("POST", "/api/admin/webhooks/deliveries/{id}/cancel", Admin, AdminWrite),
     ]
 };
 
@@ -155,7 +167,7 @@ fn admit(row: &Row, caller: &Caller) -> Result<(), Error> {
 /// What API tokens begin with, so that people and scanners for leaked secrets know them.
 pub(super) const API_TOKEN_PREFIX: &str = "tdk_";
 
-async fn authenticate(state: &Shared, headers: &HeaderMap) -> Result<Caller, Error> {
+pub(super) async fn authenticate(state: &Shared, headers: &HeaderMap) -> Result<Caller, Error> {
     let value = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
     let (scheme, token) = value.and_then(|v| v.split_once(' ')).ok_or(Error::Unauthorized)?;
     if !scheme.eq_ignore_ascii_case("bearer") {
