@@ -14,17 +14,14 @@
 
 #[path = "../tests/harness/mod.rs"]
 mod harness;
+mod measure;
 
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use nix::sys::signal::Signal;
 use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
 use ticketd::clock::Clock;
-use ticketd::database::{self, Keep, PrivatePostgres};
 use ticketd::people::{self, NewStaff, Role};
 
 use harness::desk::{configuration, fresh_user};
@@ -32,23 +29,17 @@ use harness::discord::{Asked, Discord, Person};
 use harness::dovecot::Dovecot;
 use harness::mail::mail;
 use harness::smtp::SmtpSink;
-use harness::{children, wait};
+use harness::wait;
+use measure::{Ground, cpu, option, percentile, serve};
 
 const PER_SECOND: u64 = 50;
 const REPLIES: usize = 100;
 
 #[tokio::main]
 async fn main() {
-    rustls::crypto::ring::default_provider().install_default().ok();
-    let seconds: u64 = option("TICKETD_BENCH_SECONDS").and_then(|n| n.parse().ok()).unwrap_or(20);
-    let folder = tempfile::tempdir().expect("a folder");
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o711);
-    std::fs::set_permissions(folder.path(), permissions).expect("a folder that PostgreSQL can reach");
-    let server =
-        PrivatePostgres::start(&folder.path().join("pg"), Keep::Nothing, None).expect("a PostgreSQL");
-    let options = PgPoolOptions::new().max_connections(4);
-    let db = options.connect_with(server.options("postgres")).await.expect("a pool");
-    database::migrate(&db).await.expect("migrations");
+    let seconds: u64 = option("TICKETD_BENCH_SECONDS", 20);
+    let ground = Ground::lay(4).await;
+    let db = ground.db.clone();
     hire(&db).await;
 
     let discord = Discord::start().await;
@@ -56,15 +47,13 @@ async fn main() {
     let sink = SmtpSink::start();
     let user = fresh_user();
     Dovecot::shared().append(&user, "INBOX", &letter().raw()).await;
-    let socket = folder.path().join("pg").display().to_string().replace('/', "%2F");
     let more = format!(
-        "[database]\nurl = \"postgres://postgres@{socket}/postgres\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
-         [mail]\nundo_seconds = 0\n[telemetry]\nlog = \"warn\"\n{}",
+        "{}[http]\nlisten = \"127.0.0.1:0\"\n[mail]\nundo_seconds = 0\n[telemetry]\nlog = \"warn\"\n{}",
+        ground.database(),
         discord.config()
     );
-    let config = folder.path().join("ticketd.toml");
-    let text = configuration(&user, Dovecot::shared().imap_port(), sink.port(), "", &more);
-    std::fs::write(&config, text).expect("written");
+    let config =
+        ground.configure(&configuration(&user, Dovecot::shared().imap_port(), sink.port(), "", &more));
     let mut daemon = serve(&config);
     let thread = discord.staff_thread("#1001").await;
     thread.hears("charged twice").await;
@@ -74,11 +63,6 @@ async fn main() {
     daemon.kill().ok();
     daemon.wait().ok();
     db.close().await;
-}
-
-#[expect(clippy::disallowed_methods, reason = "a measurement's size")]
-fn option(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 fn letter() -> harness::mail::Mail {
@@ -96,12 +80,6 @@ async fn hire(db: &PgPool) {
         skills: Vec::new(),
     };
     people::save_staff(db, &dora, now).await.expect("staff");
-}
-
-fn serve(config: &Path) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ticketd"));
-    command.args(["serve", "--config"]).arg(config).stdin(Stdio::null());
-    children::spawn(command, Signal::SIGKILL).expect("ticketd")
 }
 
 /// Commands at an even pace, whether or not earlier ones are answered: from the moment Discord sends one to the moment
@@ -149,18 +127,4 @@ async fn replies(bea: &Person, thread: u64, sink: &SmtpSink) {
 
 fn took_count(took: &[f64]) -> f64 {
     f64::from(u32::try_from(took.len()).unwrap_or(1).max(1))
-}
-
-fn percentile(times: &mut [f64], part: usize) -> f64 {
-    times.sort_by(f64::total_cmp);
-    let at = (times.len() * part / 100).min(times.len().saturating_sub(1));
-    times.get(at).copied().unwrap_or(f64::NAN)
-}
-
-/// User and system time of a process (proc(5): fields 14 and 15 of stat, in ticks of 10 ms).
-fn cpu(pid: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks = |n: usize| fields.get(n).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
-    Duration::from_millis((ticks(11) + ticks(12)) * 10)
 }

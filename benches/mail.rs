@@ -14,24 +14,22 @@
 
 #[path = "../tests/harness/mod.rs"]
 mod harness;
+mod measure;
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
-use nix::sys::signal::Signal;
-use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgPool, Row};
 use ticketd::clock::Clock;
-use ticketd::database::{self, Keep, PrivatePostgres};
 use ticketd::people::{self, NewStaff, Role};
 
 use harness::desk::{configuration, fresh_user};
 use harness::dovecot::Dovecot;
 use harness::mail::mail;
 use harness::smtp::SmtpSink;
-use harness::{children, wait};
+use harness::wait;
+use measure::{Ground, cpu, option, percentile, serve};
 
 const SKILLS: &str =
     "[[skill]]\nslug = \"billing\"\nname = \"Billing\"\naliases = [\"invoice\", \"refund\"]\n";
@@ -39,19 +37,9 @@ const SINGLE_MAILS: usize = 40;
 
 #[tokio::main]
 async fn main() {
-    rustls::crypto::ring::default_provider().install_default().ok();
-    let count: usize = option("TICKETD_BENCH_MAILS").and_then(|n| n.parse().ok()).unwrap_or(3000);
-    let folder = tempfile::tempdir().expect("a folder");
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o711);
-    std::fs::set_permissions(folder.path(), permissions).expect("a folder that PostgreSQL can reach");
-    let server =
-        PrivatePostgres::start(&folder.path().join("pg"), Keep::Nothing, None).expect("a PostgreSQL");
-    let db = PgPoolOptions::new()
-        .max_connections(12)
-        .connect_with(server.options("postgres"))
-        .await
-        .expect("a pool");
-    database::migrate(&db).await.expect("migrations");
+    let count: usize = option("TICKETD_BENCH_MAILS", 3000);
+    let ground = Ground::lay(12).await;
+    let db = ground.db.clone();
     staff(&db).await;
 
     let user = fresh_user();
@@ -63,22 +51,15 @@ async fn main() {
     println!("raw: PostgreSQL commits, 12 connections  {commits:8.0} /s");
 
     let sink = SmtpSink::start();
-    let socket = folder.path().join("pg").display().to_string().replace('/', "%2F");
     let more = format!(
-        "[database]\nurl = \"postgres://postgres@{socket}/postgres\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
-         [assignment]\ncap_default = 1000000\n[telemetry]\nlog = \"warn\"\n"
+        "{}[http]\nlisten = \"127.0.0.1:0\"\n[assignment]\ncap_default = 1000000\n[telemetry]\nlog = \"warn\"\n",
+        ground.database()
     );
-    let config = folder.path().join("ticketd.toml");
-    std::fs::write(&config, configuration(&user, Dovecot::shared().imap_port(), sink.port(), "", &more))
-        .expect("written");
+    let text = configuration(&user, Dovecot::shared().imap_port(), sink.port(), "", &more);
+    let config = ground.configure(&text);
     full_inbox(&db, &config, count, fetched, commits).await;
     single_mails(&config, &user, &sink).await;
     db.close().await;
-}
-
-#[expect(clippy::disallowed_methods, reason = "a measurement's size")]
-fn option(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 fn letter(number: usize) -> Vec<u8> {
@@ -130,12 +111,6 @@ async fn commit_rate(db: &PgPool) -> f64 {
 
 fn rate(count: usize, took: Duration) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / took.as_secs_f64()
-}
-
-fn serve(config: &Path) -> std::process::Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ticketd"));
-    command.args(["serve", "--config"]).arg(config).stdin(Stdio::null());
-    children::spawn(command, Signal::SIGKILL).expect("ticketd")
 }
 
 async fn number(db: &PgPool, sql: &'static str) -> usize {
@@ -206,25 +181,15 @@ async fn single_mails(config: &Path, user: &str, sink: &SmtpSink) {
         }
     }
     for (from, mut times) in [("announcement", announced), ("arrival", took)] {
-        times.sort_by(f64::total_cmp);
-        let at = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or(f64::NAN);
         println!(
             "{from:12} to acknowledgement at SMTP {:7.1} ms median, {:.1} ms at the 95th percentile",
-            at(50),
-            at(95)
+            percentile(&mut times, 50),
+            percentile(&mut times, 95)
         );
     }
     println!("memory, idle                             {idle:8.1} MiB");
     daemon.kill().ok();
     daemon.wait().ok();
-}
-
-/// User and system time of a process (proc(5): fields 14 and 15 of stat, in ticks of 10 ms).
-fn cpu(pid: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks = |n: usize| fields.get(n).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
-    Duration::from_millis((ticks(11) + ticks(12)) * 10)
 }
 
 /// Resident memory in MiB.

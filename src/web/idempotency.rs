@@ -6,7 +6,7 @@
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -19,7 +19,7 @@ mod sql;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// How long a key is remembered.
+/// How long a key is remembered. Each new one sweeps out a few old ones.
 const KEPT: TimeDelta = TimeDelta::hours(24);
 
 /// One request, and the key it carries, if any.
@@ -109,9 +109,4 @@ fn answer(status: StatusCode, body: String) -> Response {
     } else {
         (status, kind, body).into_response()
     }
-}
-
-/// Forgets keys that are older than a day.
-pub async fn sweep(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    sql::sweep(tx, now - KEPT).await
 }

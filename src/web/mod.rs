@@ -29,7 +29,7 @@ pub mod error;
 pub mod feed;
 mod health;
 pub use health::describe_metrics;
-pub mod idempotency;
+mod idempotency;
 pub mod limits;
 mod openapi;
 mod request;

@@ -32,7 +32,12 @@ pub(super) async fn insert(
     forgotten: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let inserted = sqlx::query!(
-        "INSERT INTO idempotency_keys AS k (person_id, key, request_hash, status, body, created_at)
+        "WITH swept AS (
+           DELETE FROM idempotency_keys
+           WHERE (person_id, key) IN (SELECT o.person_id, o.key FROM idempotency_keys o
+                                      WHERE o.created_at < $7 AND (o.person_id, o.key) <> ($1, $2)
+                                      ORDER BY o.created_at LIMIT 10 FOR UPDATE SKIP LOCKED))
+         INSERT INTO idempotency_keys AS k (person_id, key, request_hash, status, body, created_at)
          VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (person_id, key) DO UPDATE
          SET request_hash = excluded.request_hash, status = excluded.status, body = excluded.body,
@@ -49,9 +54,4 @@ pub(super) async fn insert(
     .execute(&mut **tx)
     .await?;
     Ok(inserted.rows_affected() == 1)
-}
-
-pub(super) async fn sweep(tx: &mut Tx, before: DateTime<Utc>) -> sqlx::Result<u64> {
-    let swept = sqlx::query!("DELETE FROM idempotency_keys WHERE created_at < $1", before);
-    Ok(swept.execute(&mut **tx).await?.rows_affected())
 }
