@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::database::{self, Keep, PrivatePostgres};
 use crate::deliver::letter::Letters;
+use crate::deliver::webhook::Webhooks;
 use crate::deliver::{Deliver, mailer::Mailer};
 use crate::discord::api::Api;
 use crate::ingest::Ingest;
@@ -27,6 +28,7 @@ use crate::people::link::CodeKey;
 use crate::settings::Settings;
 use crate::tickets::{csat, threads};
 use crate::triage::Triage;
+use crate::web::feed::Feed;
 use crate::web::limits::Limits;
 use crate::web::{self, auth::AccessTokens};
 use crate::worker::{self, Pulse, Stages};
@@ -174,12 +176,14 @@ impl App {
                 letter_key: letter_key.clone(),
                 mailer: m(),
             },
+            webhooks: Webhooks::new(&config, db.clone(), clock.clone())?,
             db: db.clone(),
             clock: clock.clone(),
             settings: l(),
         };
         let tokens = AccessTokens::new(&masters, config.auth.access_minutes);
         let limits = Arc::new(Limits::new(&config.limits));
+        let feed = Feed::begin(&db).await?;
         let web = web::State {
             db,
             clock,
@@ -188,6 +192,7 @@ impl App {
             tokens,
             signer: signer.clone(),
             limits,
+            feed,
             letter_key: letter_key.clone(),
             oidc: web::oidc::Provider::new(&config)?.map(Arc::new),
             metrics,
@@ -198,6 +203,11 @@ impl App {
     /// The HTTP API, for a listener of the caller's.
     pub fn router(&self) -> axum::Router {
         web::router(self.web.clone())
+    }
+
+    /// What streams of events read from; somebody must run it ([`App::run`] does).
+    pub fn feed(&self) -> Feed {
+        self.web.feed.clone()
     }
 
     /// The gateway to Discord, where it is configured.
@@ -233,6 +243,13 @@ impl App {
         let mut web_running = JoinSet::new();
         if let Some(listener) = listeners.http {
             web_running.spawn(web::serve(listener, self.router(), web_stop.clone()));
+        }
+        {
+            let (feed, db, stop) = (self.web.feed.clone(), self.stages.db.clone(), web_stop.clone());
+            web_running.spawn(supervised("feed", web_stop.clone(), move || {
+                let (feed, db, stop) = (feed.clone(), db.clone(), stop.clone());
+                async move { feed.run(&db, &stop).await }
+            }));
         }
         if let Some(listener) = listeners.metrics {
             web_running.spawn(web::serve(listener, web::metrics_router(self.web.clone()), web_stop.clone()));

@@ -16,6 +16,7 @@ mod discord;
 mod http;
 mod load;
 mod rules;
+mod webhooks;
 
 pub use auth::{Auth, Oidc, RequireSecondFactor};
 pub(crate) use discord::is_loopback;
@@ -23,6 +24,7 @@ pub use discord::{Discord, PlainMessages, StaffRoles};
 pub use http::{Http, Limits};
 use load::secret;
 pub use load::{LONGEST_GEMINI_TIMEOUT, credentials_folder, search_path, toml_fault};
+pub use webhooks::Webhooks;
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Deserialize)]
@@ -51,6 +53,8 @@ pub struct Config {
     pub assignment: Assignment,
     #[serde(default)]
     pub mail: MailRules,
+    #[serde(default)]
+    pub webhooks: Webhooks,
     #[serde(default)]
     pub telemetry: Telemetry,
     // Accepted, so that one file serves this version and the next; `Config::without_effect` names what is set.
@@ -367,7 +371,8 @@ impl Config {
             }
         };
         fix(&mut self.data_dir);
-        let mut optional = vec![&mut self.database.url_file, &mut self.auth.secret_file];
+        let mut optional =
+            vec![&mut self.database.url_file, &mut self.auth.secret_file, &mut self.webhooks.ca_file];
         optional.extend(self.gemini.as_mut().map(|g| &mut g.api_key_file));
         optional.extend(self.oidc.as_mut().map(|o| &mut o.client_secret_file));
         optional.extend(self.discord.iter_mut().flat_map(|d| [&mut d.token_file, &mut d.ca_file]));
@@ -434,7 +439,6 @@ impl Config {
     pub fn without_effect(&self) -> Vec<&'static str> {
         let set = [
             ("[retention]", self.retention.is_some()),
-            ("auth.refresh_days", self.auth.refresh_days.is_some()),
             ("triage.auto_route_confidence", self.triage.auto_route_confidence.is_some()),
             ("mail.loop_per_domain_hour", self.mail.loop_per_domain_hour != 0),
             (
@@ -510,7 +514,12 @@ mod tests {
     fn the_example_names_every_key_there_is() {
         let example = include_str!("../config/example.toml");
         let source = include_str!("config.rs").lines().take_while(|l| !l.starts_with("#[cfg(test)]"));
-        for line in source.chain(include_str!("config/discord.rs").lines().chain(include_str!("config/auth.rs").lines())) {
+        let sections = [
+            include_str!("config/discord.rs"),
+            include_str!("config/auth.rs"),
+            include_str!("config/webhooks.rs"),
+        ];
+        for line in source.chain(sections.into_iter().flat_map(str::lines)) {
             let field = line.strip_prefix("    pub ").and_then(|l| l.split_once(": ")).map(|(key, _)| key);
             // A function has a parenthesis before its first colon.
             let Some(key) = field.filter(|key| !key.contains('(')) else { continue };

@@ -35,7 +35,12 @@ pub struct Begin {
 }
 
 /// Remembers that a sign-in begins in a browser.
-pub async fn begin(db: &PgPool, pkce_verifier: &str, return_to: &str, now: DateTime<Utc>) -> sqlx::Result<Begin> {
+pub async fn begin(
+    db: &PgPool,
+    pkce_verifier: &str,
+    return_to: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Begin> {
     let begin = Begin { state: Secret::fresh(""), browser: Secret::fresh(""), nonce: secrets::nonce() };
     let row = sql::Waiting {
         nonce: begin.nonce.clone(),
@@ -84,7 +89,9 @@ pub struct Visitor {
 /// Why somebody was not signed in.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
-    #[error("the provider says nothing that an account can be made of: no usable mail address, or no usable id")]
+    #[error(
+        "the provider says nothing that an account can be made of: no usable mail address, or no usable id"
+    )]
     Unusable,
     #[error("this account was switched off: ask an admin")]
     Inactive,
@@ -116,7 +123,9 @@ pub enum SignedIn {
     Person(PersonId),
     /// There is an account with this address, and an address proves nothing there: its owner was mailed a link, or shows
     /// the password with this token.
-    MustLink { token: Secret },
+    MustLink {
+        token: Secret,
+    },
 }
 
 /// Whom a provider vouches for is who they were the last time. At the first time: a new person, or the person who wrote
@@ -213,7 +222,12 @@ pub async fn link_with_password(
     link(db, &letter, code, now).await
 }
 
-async fn link(db: &PgPool, letter: &Row, code: Option<&str>, now: DateTime<Utc>) -> Result<PersonId, SignInError> {
+async fn link(
+    db: &PgPool,
+    letter: &Row,
+    code: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<PersonId, SignInError> {
     let (Some(person), Some((issuer, subject))) = (letter.person, letter.external.clone()) else {
         return Err(SignInError::BadLink);
     };

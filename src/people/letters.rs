@@ -116,7 +116,10 @@ impl LetterKey {
 fn signature(key: &[u8; 32], purpose: Purpose, letter: &Row) -> String {
     let Row { id, kind, address, created_at, .. } = letter;
     let at = created_at.timestamp_micros();
-    secrets::encode(&hmac(key, format!("{}\n{id} {} {at} {address}", purpose.as_str(), kind.as_str()).as_bytes()))
+    secrets::encode(&hmac(
+        key,
+        format!("{}\n{id} {} {at} {address}", purpose.as_str(), kind.as_str()).as_bytes(),
+    ))
 }
 
 /// A letter as it stands in the table.
@@ -155,7 +158,11 @@ impl<'a> NewLetter<'a> {
 
 /// Has a letter mailed. `None`: the address was sent as many as it gets in an hour. Whoever is only told afterwards that
 /// something was done is told in any case.
-pub(super) async fn write(tx: &mut Tx, letter: &NewLetter<'_>, now: DateTime<Utc>) -> sqlx::Result<Option<i64>> {
+pub(super) async fn write(
+    tx: &mut Tx,
+    letter: &NewLetter<'_>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<i64>> {
     if letter.kind != Kind::Changed {
         // Two who ask for one address at once are counted one after the other.
         sql::take_turn_for(tx, letter.address).await?;
@@ -184,7 +191,12 @@ pub struct Letter {
 }
 
 /// The mail of a letter. `None`: it was sent, its time is over, or there is nobody to tell.
-pub async fn letter(db: &PgPool, key: &LetterKey, id: i64, now: DateTime<Utc>) -> sqlx::Result<Option<Letter>> {
+pub async fn letter(
+    db: &PgPool,
+    key: &LetterKey,
+    id: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Letter>> {
     let Some(row) = sql::find(db, id).await? else { return Ok(None) };
     if row.sent_at.is_some() || row.used_at.is_some() || row.expires_at <= now {
         return Ok(None);
@@ -221,10 +233,7 @@ pub(super) async fn open(
     let Ok(id) = id.parse() else { return Ok(None) };
     let row = sql::find(db, id).await?;
     Ok(row.filter(|row| {
-        key.is_token(given, purpose, row)
-            && row.kind == kind
-            && row.used_at.is_none()
-            && row.expires_at > now
+        key.is_token(given, purpose, row) && row.kind == kind && row.used_at.is_none() && row.expires_at > now
     }))
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
+use sqlx::postgres::PgListener;
 
 use crate::ids::JobId;
 
@@ -84,6 +85,16 @@ pub const LETTER: Kind =
     Kind { lease: Duration::from_mins(3), give_up_after: Some(TimeDelta::minutes(15)), ..local("letter") };
 /// Mail one letter about an account; subject: the letter. Its own time ends it, at the latest after five days.
 pub const ACCOUNT_LETTER: Kind = Kind { name: "account_letter", lease: Duration::from_mins(3), ..DELIVER };
+/// Tell one webhook of one event; subject: the delivery to it. It gives up by itself after a day.
+pub const WEBHOOK: Kind = Kind {
+    name: "webhook",
+    lease: MINUTE,
+    max_attempts: i32::MAX,
+    backoff: Duration::from_secs(5),
+    backoff_cap: Duration::from_hours(1),
+    give_up_after: None,
+    in_turn: false,
+};
 /// Close what was resolved long ago; subject: 0.
 pub const CLOSE_RESOLVED: Kind = local("close_resolved");
 
@@ -91,7 +102,7 @@ pub const CLOSE_RESOLVED: Kind = local("close_resolved");
 pub const SWEEP: Kind = local("sweep");
 
 /// Every kind there is.
-pub const KINDS: [&Kind; 13] = [
+pub const KINDS: [&Kind; 14] = [
     &SWEEP,
     &INGEST,
     &TRIAGE,
@@ -105,6 +116,7 @@ pub const KINDS: [&Kind; 13] = [
     &LETTER,
     &ACCOUNT_LETTER,
     &ROLES,
+    &WEBHOOK,
 ];
 
 const fn local(name: &'static str) -> Kind {
@@ -242,6 +254,26 @@ pub async fn enqueue_all(
 pub async fn ring(db: &PgPool) {
     if let Err(error) = sql::notify(db, CHANNEL).await {
         tracing::debug!(%error, "cannot wake the workers; they poll");
+    }
+}
+
+/// Hears [`ring`]. It holds a connection.
+#[derive(Debug)]
+pub struct Bell(PgListener);
+
+impl Bell {
+    /// `None`: the database does not answer.
+    pub async fn listen(db: &PgPool) -> Option<Self> {
+        let mut listener = PgListener::connect_with(db).await.ok()?;
+        // Without it a lost connection would be mended silently, and what was announced meanwhile would be missed.
+        listener.eager_reconnect(false);
+        listener.listen(CHANNEL).await.ok()?;
+        Some(Self(listener))
+    }
+
+    /// Waits for the next ring. False: the connection is lost.
+    pub async fn rung(&mut self) -> bool {
+        self.0.try_recv().await.is_ok_and(|rung| rung.is_some())
     }
 }
 

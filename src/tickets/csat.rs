@@ -21,12 +21,7 @@ pub async fn configure(db: &sqlx::PgPool, survey: bool) -> sqlx::Result<()> {
 }
 
 /// Staff has resolved it: the requester is asked by mail, once a ticket, where surveys are switched on.
-pub(super) async fn ask(
-    tx: &mut Tx,
-    ticket: &Locked,
-    by: PersonId,
-    now: DateTime<Utc>,
-) -> sqlx::Result<()> {
+pub(super) async fn ask(tx: &mut Tx, ticket: &Locked, by: PersonId, now: DateTime<Utc>) -> sqlx::Result<()> {
     if by == ticket.requester {
         return Ok(());
     }

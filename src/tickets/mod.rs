@@ -16,6 +16,7 @@ pub mod actions;
 pub mod changes;
 pub mod csat;
 mod error;
+pub mod feed;
 pub mod labels;
 pub mod linking;
 pub mod merging;
@@ -31,6 +32,7 @@ mod status;
 pub mod threads;
 pub mod transcript;
 pub mod uploads;
+pub mod webhooks;
 
 pub use changes::{AssignmentRecord, Outcome, TriageRecord};
 pub use error::TicketError;
@@ -188,6 +190,7 @@ pub async fn open(
         return Err(TicketError::Raced);
     }
     let (ticket, message_id) = (TicketId(opened.ticket_id), MessageId(opened.message_id));
+    webhooks::enqueue(tx, opened.webhook_deliveries, now).await?;
     sql::insert_participants(tx, ticket.0, "cc", Channel::Email, &message.cc, now).await?;
     insert_attachments(tx, message_id, &message.attachments).await?;
     threads::relay(tx, ticket, message_id, None, now).await?;
@@ -519,4 +522,3 @@ pub async fn public_and_remarks(tx: &mut Tx, ticket: TicketId) -> sqlx::Result<(
     let public = sql::public_texts(tx, ticket.0).await?.join("\n");
     Ok((public, sql::remarks(tx, ticket.0).await?))
 }
-

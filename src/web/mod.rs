@@ -31,6 +31,7 @@ mod api;
 pub mod auth;
 mod cookies;
 pub mod error;
+pub mod feed;
 mod health;
 pub use health::describe_metrics;
 mod idempotency;
@@ -44,6 +45,7 @@ pub use server::serve;
 
 use auth::AccessTokens;
 use error::Error;
+use feed::Feed;
 use limits::Limits;
 use request::Client;
 
@@ -62,6 +64,7 @@ pub struct State {
     pub letter_key: LetterKey,
     /// Who else vouches for people.
     pub oidc: Option<Arc<oidc::Provider>>,
+    pub feed: Feed,
     /// `None`: metrics are served by another listener, or not recorded.
     pub metrics: Option<PrometheusHandle>,
 }

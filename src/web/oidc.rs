@@ -13,9 +13,10 @@ use openidconnect::core::{
 };
 use openidconnect::{
     AdditionalClaims, AuthType, AuthorizationCode, ClaimsVerificationError, Client, ClientId, ClientSecret,
-    CsrfToken, EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse,
-    IdTokenClaims, IdTokenFields, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
-    SignatureVerificationError, StandardErrorResponse, StandardTokenResponse, TokenResponse,
+    CsrfToken, EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest,
+    HttpResponse, IdTokenClaims, IdTokenFields, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier,
+    RedirectUrl, Scope, SignatureVerificationError, StandardErrorResponse, StandardTokenResponse,
+    TokenResponse,
 };
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -160,7 +161,8 @@ impl Provider {
         now: DateTime<Utc>,
     ) -> Result<String, OidcError> {
         let client = self.client(self.metadata(now).await?);
-        let (state, nonce) = (CsrfToken::new(begin.state.expose().to_owned()), Nonce::new(begin.nonce.clone()));
+        let (state, nonce) =
+            (CsrfToken::new(begin.state.expose().to_owned()), Nonce::new(begin.nonce.clone()));
         let (url, ..) = client
             .authorize_url(CoreAuthenticationFlow::AuthorizationCode, || state, || nonce)
             .add_scope(Scope::new("email".to_owned()))

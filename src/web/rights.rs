@@ -98,7 +98,7 @@ const fn row(method: &'static str, path: &'static str, access: Access, scope: Sc
 /// Every operation there is.
 pub const TABLE: &[Row] = {
     use Access::{Admin, Anyone, Person, Staff};
-    use Scope::{AdminRead, AdminWrite, Never, TicketsRead, TicketsWrite};
+    use Scope::{AdminRead, AdminWrite, Never, ReportsRead, TicketsRead, TicketsWrite};
     &[
         row("GET", "/", Anyone, Never),
         row("GET", "/healthz", Anyone, Never),
@@ -213,6 +213,18 @@ pub const TABLE: &[Row] = {
         row("POST", "/api/admin/ledger/{id}/replay", Admin, AdminWrite),
         row("GET", "/api/admin/audit", Admin, AdminRead),
         row("GET", "/api/admin/audit/verify", Admin, AdminRead),
+        row("GET", "/api/events", Person, TicketsRead),
+        row("GET", "/api/admin/reports/{name}", Admin, ReportsRead),
+        row("GET", "/api/admin/webhooks", Admin, AdminRead),
+        row("POST", "/api/admin/webhooks", Admin, AdminWrite),
+        row("GET", "/api/admin/webhooks/{id}", Admin, AdminRead),
+        row("PATCH", "/api/admin/webhooks/{id}", Admin, AdminWrite),
+        row("DELETE", "/api/admin/webhooks/{id}", Admin, AdminWrite),
+        row("POST", "/api/admin/webhooks/{id}/rotate", Admin, AdminWrite),
+        row("POST", "/api/admin/webhooks/{id}/ping", Admin, AdminWrite),
+        row("GET", "/api/admin/webhooks/{id}/deliveries", Admin, AdminRead),
+        row("POST", "/api/admin/webhooks/deliveries/{id}/retry", Admin, AdminWrite),
+        row("POST", "/api/admin/webhooks/deliveries/{id}/cancel", Admin, AdminWrite),
     ]
 };
 

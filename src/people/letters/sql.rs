@@ -70,9 +70,7 @@ pub(super) async fn find(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Optio
 }
 
 pub(super) async fn set_sent(tx: &mut Tx, id: i64, now: DateTime<Utc>) -> sqlx::Result<()> {
-    sqlx::query!("UPDATE account_letters SET sent_at = $2 WHERE id = $1", id, now)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!("UPDATE account_letters SET sent_at = $2 WHERE id = $1", id, now).execute(&mut **tx).await?;
     Ok(())
 }
 

@@ -234,7 +234,9 @@ mod tests {
         assert_eq!(place(Sort::Updated, &open, &given), Ok(here));
         assert_eq!(place(Sort::Newest, &open, &given), Err(NoCursor));
         assert_eq!(place(Sort::Updated, &Filter::default(), &given), Err(NoCursor));
-        for wrong in ["", "b1001", "ä", &given.replacen('0', "1", 1), &given.to_uppercase(), &format!("{given}0")] {
+        for wrong in
+            ["", "b1001", "ä", &given.replacen('0', "1", 1), &given.to_uppercase(), &format!("{given}0")]
+        {
             assert_eq!(place(Sort::Updated, &open, wrong), Err(NoCursor), "{wrong}");
         }
         let late = Filter { overdue_at: Some(DateTime::UNIX_EPOCH), ..Filter::default() };

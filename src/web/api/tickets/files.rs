@@ -19,7 +19,9 @@ use crate::web::request::{Caller, Named, Params};
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
     let upload = OpenApiRouter::new().routes(routes!(upload));
-    upload.layer(DefaultBodyLimit::max(uploads::LARGEST)).merge(OpenApiRouter::new().routes(routes!(download)))
+    upload
+        .layer(DefaultBodyLimit::max(uploads::LARGEST))
+        .merge(OpenApiRouter::new().routes(routes!(download)))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -69,8 +71,7 @@ async fn upload(
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let now = state.clock.now();
     let mut tx = state.db.begin().await?;
-    let kept =
-        uploads::keep(&mut tx, caller.person, query.filename.as_deref(), kind, &bytes, now).await?;
+    let kept = uploads::keep(&mut tx, caller.person, query.filename.as_deref(), kind, &bytes, now).await?;
     once.commit(tx, &state, &caller, StatusCode::CREATED, &kept).await
 }
 

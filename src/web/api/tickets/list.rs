@@ -89,7 +89,7 @@ async fn list(
     }
     let sort = sort(&query)?;
     let filter = filter(&query, &caller, state.clock.now())?;
-    let sight = caller.sight(state.config.assignment.moderators_see_all);
+    let sight = caller.sight(state.settings.current().await.assignment.moderators_see_all);
     match read::list(&state.db, sight, &filter, sort, query.cursor.as_deref(), limit).await {
         Ok(page) => Ok(Json(Tickets { tickets: page.tickets, next_cursor: page.next })),
         Err(ListError::NoCursor(error)) => Err(Error::BadRequest(error.to_string())),
@@ -167,7 +167,9 @@ fn person(what: &str, text: &str, caller: &Caller) -> Result<PersonId, Error> {
         return Ok(caller.person);
     }
     let none = if what == "assignee" { ", `none`" } else { "" };
-    text.parse().map(PersonId).map_err(|_error| Error::BadRequest(format!("{what} is `me`{none} or a person's id")))
+    text.parse()
+        .map(PersonId)
+        .map_err(|_error| Error::BadRequest(format!("{what} is `me`{none} or a person's id")))
 }
 
 /// How many tickets are in each status.
@@ -189,7 +191,7 @@ struct Counts {
     responses((status = 200, description = "How many are in each status", body = Counts))
 )]
 async fn summary(State(state): State<Shared>, caller: Caller) -> Result<Json<Counts>, Error> {
-    let sight: Sight = caller.sight(state.config.assignment.moderators_see_all);
+    let sight: Sight = caller.sight(state.settings.current().await.assignment.moderators_see_all);
     let mut counts = Counts::default();
     for (status, n) in read::count_by_status(&state.db, sight).await? {
         counts.total += n;

@@ -1,9 +1,9 @@
 //! Answers to surveys: by the link in the mail, without a log-in. The link is signed for one ticket and its requester.
 
+use axum::Json;
 use axum::extract::{Form, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -123,7 +123,8 @@ async fn submit(
 }
 
 fn no_such_link() -> Response {
-    let text = "<h1>This link is not good</h1><p>It may have been cut by your mail program: copy all of it.</p>";
+    let text =
+        "<h1>This link is not good</h1><p>It may have been cut by your mail program: copy all of it.</p>";
     page(StatusCode::NOT_FOUND, text)
 }
 
