@@ -173,7 +173,15 @@ impl App {
         };
         let tokens = AccessTokens::new(&masters, config.auth.access_minutes);
         let limits = Arc::new(Limits::new(&config.limits));
-        let web = web::State { db, clock, config: Arc::clone(&config), tokens, signer: signer.clone(), limits, metrics };
+        let web = web::State {
+            db,
+            clock,
+            config: Arc::clone(&config),
+            tokens,
+            signer: signer.clone(),
+            limits,
+            metrics,
+        };
         Ok(Self { config, stages, signer, code_key, web })
     }
 

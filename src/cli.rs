@@ -515,8 +515,14 @@ async fn skills(command: SkillsCommand) -> anyhow::Result<()> {
 }
 
 /// What nothing waits for, or what is entered again by itself.
-const CANCELLABLE: [&queue::Kind; 6] =
-    [&queue::SWEEP, &queue::DELIVER, &queue::LETTER, &queue::MIRROR, &queue::REASSIGN, &queue::CLOSE_RESOLVED];
+const CANCELLABLE: [&queue::Kind; 6] = [
+    &queue::SWEEP,
+    &queue::DELIVER,
+    &queue::LETTER,
+    &queue::MIRROR,
+    &queue::REASSIGN,
+    &queue::CLOSE_RESOLVED,
+];
 
 async fn jobs(command: JobsCommand) -> anyhow::Result<()> {
     let (JobsCommand::List { file, .. } | JobsCommand::Retry { file, .. } | JobsCommand::Cancel { file, .. }) =

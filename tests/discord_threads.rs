@@ -10,9 +10,9 @@ use ticketd::tickets::actions::{self, Revision};
 use ticketd::tickets::threads::Audience;
 use ticketd::tickets::{Priority, Status};
 
-use crate::harness::seen::claim;
 use crate::harness::discord::{PRIVATE_THREAD, PUBLIC_THREAD, STAFF, SUPPORT, Thread};
 use crate::harness::mail::mail;
+use crate::harness::seen::claim;
 use crate::harness::wait::until;
 
 #[tokio::test]

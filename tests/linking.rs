@@ -9,12 +9,12 @@ use ticketd::people::{self, NewStaff, Role, snippets};
 use ticketd::tickets::threads::{self, Guild};
 use ticketd::tickets::{self, Channel, Opening};
 
-use crate::harness::seen::{claim, give};
 use crate::harness::desk::Desk;
 use crate::harness::mail::{header, mail, text};
 use crate::harness::members::{
     asks, by_mail, code_mailed_to, in_discord, links, message, opens, own_tickets, person, said, types,
 };
+use crate::harness::seen::{claim, give};
 use crate::harness::smtp::{At, Behaviour};
 use crate::harness::wait::until;
 

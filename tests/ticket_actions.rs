@@ -8,9 +8,9 @@ use ticketd::tickets::actions::{self, Act};
 use ticketd::tickets::read::{self, Sight, Summary};
 use ticketd::tickets::{self, Channel, Locked, Priority, StaffMessage, Status, TicketError, changes};
 
-use crate::harness::seen::{claim, give};
 use crate::harness::desk::Desk;
 use crate::harness::mail::{mail, text};
+use crate::harness::seen::{claim, give};
 
 const ADA: &str = "Ada <ada@example.net>";
 const TICKET: TicketId = TicketId(1001);
@@ -45,7 +45,8 @@ async fn ticket(desk: &Desk) -> Summary {
 async fn bea_replies(desk: &Desk, bea: PersonId, text: &str) -> MessageId {
     let now = desk.clock.now();
     act(desk, bea, async |tx, ticket, act| {
-        let message = StaffMessage { author: act.by, channel: Channel::Web, text, inbound: None, uploads: &[] };
+        let message =
+            StaffMessage { author: act.by, channel: Channel::Web, text, inbound: None, uploads: &[] };
         tickets::reply(tx, ticket, &message, now + TimeDelta::seconds(10), now).await
     })
     .await
@@ -55,13 +56,13 @@ async fn bea_replies(desk: &Desk, bea: PersonId, text: &str) -> MessageId {
 #[tokio::test]
 async fn of_fifty_who_claim_at_once_one_gets_it() {
     let (desk, bea, cem) = desk_with_a_ticket().await;
-    let claims = (0..50).map(|n| {
-        let desk = &desk;
-        async move {
-            act(desk, if n % 2 == 0 { bea } else { cem }, async |tx, t, a| claim(tx, t, a).await)
-                .await
-        }
-    });
+    let claims =
+        (0..50).map(|n| {
+            let desk = &desk;
+            async move {
+                act(desk, if n % 2 == 0 { bea } else { cem }, async |tx, t, a| claim(tx, t, a).await).await
+            }
+        });
     let results = join_all(claims).await;
     let winner = ticket(&desk).await.assignee_id.expect("somebody has it");
     for (n, result) in results.iter().enumerate() {

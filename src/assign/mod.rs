@@ -260,7 +260,9 @@ impl Assign {
         let _turn = changes::take_turn_assigning(&mut tx).await?;
         let locked = match tickets::lock(&mut tx, ticket).await {
             // It needs nobody any more.
-            Err(tickets::TicketError::Deleted(_) | tickets::TicketError::Merged(..)) => return job.done(tx).await,
+            Err(tickets::TicketError::Deleted(_) | tickets::TicketError::Merged(..)) => {
+                return job.done(tx).await;
+            }
             Err(error @ tickets::TicketError::Unknown(_)) => return Err(JobError::Fail(error.into())),
             locked => locked.map_err(|e| JobError::Retry(e.into()))?,
         };

@@ -387,8 +387,13 @@ impl Ingest {
         if !stays_inside {
             return self.answer(tx, ticket, &written, &text, who.id, now).await;
         }
-        let staff =
-            StaffMessage { author: who.id, channel: Channel::Discord, text: &text, inbound: Some(&written), uploads: &[] };
+        let staff = StaffMessage {
+            author: who.id,
+            channel: Channel::Discord,
+            text: &text,
+            inbound: Some(&written),
+            uploads: &[],
+        };
         tickets::note(tx, &ticket, &staff, now).await?;
         Ok(APPENDED)
     }
@@ -408,7 +413,8 @@ impl Ingest {
             ticket = tickets::lock(tx, ticket.id).await?;
         }
         let leaves_at = now + TimeDelta::seconds(self.config.mail.undo_seconds);
-        let staff = StaffMessage { author, channel: Channel::Discord, text, inbound: Some(written), uploads: &[] };
+        let staff =
+            StaffMessage { author, channel: Channel::Discord, text, inbound: Some(written), uploads: &[] };
         tickets::reply(tx, &ticket, &staff, leaves_at, now).await?;
         Ok(APPENDED)
     }

@@ -245,7 +245,12 @@ mod tests {
         assert_eq!(signer.verify(&link), None);
         let address = signer.sign(&Token { ticket, delivery: None, person: Some(person) });
         assert_eq!(signer.read_rating(&address), None);
-        let forged = [link.replace("1042", "1043"), link.replace("p7", "p8"), link.replacen('r', "t", 1), String::new()];
+        let forged = [
+            link.replace("1042", "1043"),
+            link.replace("p7", "p8"),
+            link.replacen('r', "t", 1),
+            String::new(),
+        ];
         for forged in forged {
             assert_eq!(signer.read_rating(&forged), None, "{forged}");
         }

@@ -156,7 +156,14 @@ pub async fn correct(
     }
     let after = sql::labels(tx, ticket.id.0).await?;
     let judged = sql::judged(tx, ticket.id.0).await?;
-    event(tx, ticket, "triage_corrected", &json!({"judgement": judged, "before": before, "after": after}), act).await
+    event(
+        tx,
+        ticket,
+        "triage_corrected",
+        &json!({"judgement": judged, "before": before, "after": after}),
+        act,
+    )
+    .await
 }
 
 /// What a person says instead of a judgement; `None`: as it stands.

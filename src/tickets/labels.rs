@@ -17,12 +17,7 @@ pub const MOST_TAGS: usize = 20;
 pub const LONGEST_SUBJECT: usize = 500;
 
 /// Sets the subject. Answers go on in their thread: mail programs go by ids.
-pub async fn set_subject(
-    tx: &mut Tx,
-    ticket: &Locked,
-    subject: &str,
-    act: Act,
-) -> Result<(), TicketError> {
+pub async fn set_subject(tx: &mut Tx, ticket: &Locked, subject: &str, act: Act) -> Result<(), TicketError> {
     let subject = subject_line(subject);
     if subject.is_empty() {
         return Err(TicketError::EmptySubject);

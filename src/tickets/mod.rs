@@ -518,4 +518,3 @@ pub async fn public_and_remarks(tx: &mut Tx, ticket: TicketId) -> sqlx::Result<(
     let public = sql::public_texts(tx, ticket.0).await?.join("\n");
     Ok((public, sql::remarks(tx, ticket.0).await?))
 }
-

@@ -123,7 +123,9 @@ mod tests {
             media_type("application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
             "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
         );
-        for wrong in ["", "png", "image/", "/png", "image/p ng", "a/b\r\nX: y", "ä/b", "a/b/c", "-a/b", "a/\0"] {
+        for wrong in
+            ["", "png", "image/", "/png", "image/p ng", "a/b\r\nX: y", "ä/b", "a/b/c", "-a/b", "a/\0"]
+        {
             assert_eq!(media_type(wrong), "application/octet-stream", "{wrong:?}");
         }
     }

@@ -141,8 +141,13 @@ impl Life {
     /// A note, an answer that can be taken back for a second, an edit to more and to less.
     async fn writes_and_changes(&mut self) {
         self.acts(async |tx, ticket, act| {
-            let note =
-                StaffMessage { author: act.by, channel: Channel::Web, text: "Careful.", inbound: None, uploads: &[] };
+            let note = StaffMessage {
+                author: act.by,
+                channel: Channel::Web,
+                text: "Careful.",
+                inbound: None,
+                uploads: &[],
+            };
             tickets::note(tx, ticket, &note, act.now).await?;
             let reply = StaffMessage { text: "Use **water**.", ..note };
             tickets::reply(tx, ticket, &reply, act.now + TimeDelta::seconds(1), act.now).await
@@ -201,7 +206,8 @@ impl Life {
 
     async fn breaks(&mut self, text: &str) {
         self.acts(async |tx, ticket, act| {
-            let note = StaffMessage { author: act.by, channel: Channel::Web, text, inbound: None, uploads: &[] };
+            let note =
+                StaffMessage { author: act.by, channel: Channel::Web, text, inbound: None, uploads: &[] };
             tickets::note(tx, ticket, &note, act.now).await
         })
         .await;

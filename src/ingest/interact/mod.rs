@@ -132,7 +132,9 @@ impl From<sqlx::Error> for Halt {
 impl From<TicketError> for Halt {
     fn from(error: TicketError) -> Self {
         let (reason, words) = match error {
-            TicketError::Unknown(ticket) | TicketError::Deleted(ticket) => ("there is no such ticket", words::not_yours(ticket.0)),
+            TicketError::Unknown(ticket) | TicketError::Deleted(ticket) => {
+                ("there is no such ticket", words::not_yours(ticket.0))
+            }
             TicketError::WrongStatus(ticket, "closed") => {
                 ("the ticket is closed", words::ticket_is_closed(ticket.0))
             }

@@ -337,7 +337,8 @@ async fn note(
     ticket: &Locked,
     text: &str,
 ) -> Result<Said, Halt> {
-    let message = StaffMessage { author: person.id, channel: Channel::Discord, text, inbound: None, uploads: &[] };
+    let message =
+        StaffMessage { author: person.id, channel: Channel::Discord, text, inbound: None, uploads: &[] };
     tickets::note(tx, ticket, &message, asked.now).await?;
     Ok(Said::appended(ticket.id, words::note_kept(ticket.id.0)))
 }

@@ -4,8 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use super::{
-    Attachment, CardFacts, DeliveryState, Event, Message, Participant, Revision, Sight, Stats,
-    Worked,
+    Attachment, CardFacts, DeliveryState, Event, Message, Participant, Revision, Sight, Stats, Worked,
 };
 use crate::ids::{MessageId, PersonId, TicketId};
 

@@ -151,7 +151,11 @@ fn push_conditions(
     skill: Option<i64>,
     status: Option<Status>,
 ) {
-    query.push(if filter.deleted { " WHERE t.deleted_at IS NOT NULL" } else { " WHERE t.deleted_at IS NULL" });
+    query.push(if filter.deleted {
+        " WHERE t.deleted_at IS NOT NULL"
+    } else {
+        " WHERE t.deleted_at IS NULL"
+    });
     push_sight(query, sight);
     let mut word = |column: &str, word: &'static str| {
         query.push(" AND t.").push(column).push(" = '").push(word).push("'");
@@ -225,7 +229,6 @@ fn push_place(query: &mut Query, sort: Sort, begin: Option<Place>) {
 const BLOCKS: [(u32, char); 3] = [(12, 'a'), (15, 'b'), (18, 'c')];
 
 /// What fits a search, best first, among the newest that fit.
-#[expect(clippy::too_many_arguments, reason = "what a page depends on, as in `page`, and the words")]
 async fn searched_for(
     db: &PgPool,
     sight: Sight,
@@ -250,7 +253,8 @@ async fn searched_for(
         Sort::Oldest => a.id.cmp(&b.id),
     };
     found.sort_by(before);
-    let last = begin.map(|Place { id, key }| Fit { id, rank: f32::from_bits(u32::try_from(key).unwrap_or(0)) });
+    let last =
+        begin.map(|Place { id, key }| Fit { id, rank: f32::from_bits(u32::try_from(key).unwrap_or(0)) });
     let page = found.iter().filter(|fit| last.is_none_or(|last| before(&last, fit).is_lt()));
     let page: Vec<Fit> = page.take(usize::try_from(limit).unwrap_or(0)).copied().collect();
     rows_of(db, &page).await
@@ -297,10 +301,18 @@ async fn fitting(
 ) -> sqlx::Result<Vec<Fit>> {
     let text = searched(sight);
     let mut query = Query::new("SELECT s.ticket_id AS id, ts_rank_cd(");
-    query.push(text).push(", websearch_to_tsquery('english', ").push_bind(search.to_owned()).push(")) AS rank ");
+    query
+        .push(text)
+        .push(", websearch_to_tsquery('english', ")
+        .push_bind(search.to_owned())
+        .push(")) AS rank ");
     // Where nothing else is asked for, the words are all that is looked at: who is deleted is not in there.
     let is_plain = sight == Sight::All && is_plain(filter);
-    query.push(if is_plain { "FROM ticket_search s" } else { "FROM tickets t JOIN ticket_search s ON s.ticket_id = t.id" });
+    query.push(if is_plain {
+        "FROM ticket_search s"
+    } else {
+        "FROM tickets t JOIN ticket_search s ON s.ticket_id = t.id"
+    });
     push_joins(&mut query, filter);
     if is_plain {
         query.push(" WHERE TRUE");
@@ -325,7 +337,11 @@ async fn fitting(
 async fn rows_of(db: &PgPool, page: &[Fit]) -> sqlx::Result<Vec<Listed>> {
     let ids: Vec<i64> = page.iter().map(|fit| fit.id).collect();
     let mut query = Query::new("SELECT ");
-    query.push(COLUMNS).push(" FROM tickets t WHERE t.id = ANY (").push_bind(ids).push(") ORDER BY array_position(");
+    query
+        .push(COLUMNS)
+        .push(" FROM tickets t WHERE t.id = ANY (")
+        .push_bind(ids)
+        .push(") ORDER BY array_position(");
     query.push_bind(page.iter().map(|fit| fit.id).collect::<Vec<_>>()).push(", t.id)");
     let mut rows: Vec<Listed> = query.build_query_as().fetch_all(db).await?;
     for row in &mut rows {
@@ -335,11 +351,7 @@ async fn rows_of(db: &PgPool, page: &[Fit]) -> sqlx::Result<Vec<Listed>> {
 }
 
 /// One ticket.
-pub(super) async fn one(
-    db: impl PgExecutor<'_>,
-    sight: Sight,
-    ticket: i64,
-) -> sqlx::Result<Option<Summary>> {
+pub(super) async fn one(db: impl PgExecutor<'_>, sight: Sight, ticket: i64) -> sqlx::Result<Option<Summary>> {
     let mut query = Query::new("SELECT ");
     query.push(COLUMNS).push(" FROM tickets t WHERE t.id = ").push_bind(ticket);
     query.push(" AND t.deleted_at IS NULL");
@@ -354,7 +366,9 @@ pub(super) async fn at_hand(
     limit: i64,
 ) -> sqlx::Result<Vec<Summary>> {
     let mut query = Query::new("SELECT ");
-    query.push(COLUMNS).push(" FROM tickets t WHERE t.deleted_at IS NULL AND t.status IN ('new', 'open', 'pending')");
+    query
+        .push(COLUMNS)
+        .push(" FROM tickets t WHERE t.deleted_at IS NULL AND t.status IN ('new', 'open', 'pending')");
     push_sight(&mut query, sight);
     if !matches!(sight, Sight::Requester(_)) {
         query.push(" AND (t.assignee_id IS NULL OR t.assignee_id = ").push_bind(person);
@@ -375,7 +389,11 @@ pub(super) async fn search_numbers(
         "SELECT t.id AS number, t.subject, t.status FROM tickets t
          WHERE t.deleted_at IS NULL AND t.merged_into IS NULL AND (starts_with(t.id::TEXT, ",
     );
-    query.push_bind(text.to_owned()).push(") OR strpos(lower(t.subject), lower(").push_bind(text.to_owned()).push(")) > 0)");
+    query
+        .push_bind(text.to_owned())
+        .push(") OR strpos(lower(t.subject), lower(")
+        .push_bind(text.to_owned())
+        .push(")) > 0)");
     push_sight(&mut query, sight);
     query.push(" ORDER BY t.id DESC LIMIT ").push_bind(limit);
     query.build_query_as().fetch_all(db).await
@@ -384,7 +402,9 @@ pub(super) async fn search_numbers(
 pub(super) async fn count_by_status(db: &PgPool, sight: Sight) -> sqlx::Result<Vec<(String, i64)>> {
     let mut query = Query::new("");
     if sight == Sight::All {
-        query.push("SELECT status, sum(n)::BIGINT AS n FROM ticket_counts GROUP BY 1 HAVING sum(n) > 0 ORDER BY 1");
+        query.push(
+            "SELECT status, sum(n)::BIGINT AS n FROM ticket_counts GROUP BY 1 HAVING sum(n) > 0 ORDER BY 1",
+        );
     } else {
         query.push("SELECT t.status, count(*) AS n FROM tickets t WHERE t.deleted_at IS NULL");
         push_sight(&mut query, sight);

@@ -95,8 +95,10 @@ fn unless_known(headers: &HeaderMap, version: i64, body: Vec<u8>) -> Response {
     let [a, b, c, d, ..] = hash;
     let tag = format!("\"{version}-{:08x}\"", u32::from_be_bytes([a, b, c, d]));
     let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok());
-    let is_known =
-        known.flat_map(|list| list.split(',')).map(str::trim).any(|k| k.trim_start_matches("W/") == tag || k == "*");
+    let is_known = known
+        .flat_map(|list| list.split(','))
+        .map(str::trim)
+        .any(|k| k.trim_start_matches("W/") == tag || k == "*");
     let mut answer = if is_known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {

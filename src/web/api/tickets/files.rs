@@ -19,7 +19,9 @@ use crate::web::request::{Caller, Named, Params};
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
     let upload = OpenApiRouter::new().routes(routes!(upload));
-    upload.layer(DefaultBodyLimit::max(uploads::LARGEST)).merge(OpenApiRouter::new().routes(routes!(download)))
+    upload
+        .layer(DefaultBodyLimit::max(uploads::LARGEST))
+        .merge(OpenApiRouter::new().routes(routes!(download)))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -53,7 +55,7 @@ impl FromRequest<Shared> for Content {
     path = "/api/uploads",
     tag = "tickets",
     params(UploadQuery),
-    request_body(content = String, content_type = "application/octet-stream", description = "The file; `Content-Type` says what it is"),
+    request_body(content = String, content_type = "*/*", description = "The file; `Content-Type` says what it is"),
     responses((status = 201, description = "It waits for its message", body = Upload))
 )]
 async fn upload(
@@ -69,8 +71,7 @@ async fn upload(
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let now = state.clock.now();
     let mut tx = state.db.begin().await?;
-    let kept =
-        uploads::keep(&mut tx, caller.person, query.filename.as_deref(), kind, &bytes, now).await?;
+    let kept = uploads::keep(&mut tx, caller.person, query.filename.as_deref(), kind, &bytes, now).await?;
     once.commit(tx, &state, &caller, StatusCode::CREATED, &kept).await
 }
 
@@ -86,7 +87,7 @@ const SANDBOX: &str = "default-src 'none'; sandbox; frame-ancestors 'none'";
         ("number" = i64, Path, description = "The ticket's number"),
         ("id" = i64, Path, description = "The attachment"),
     ),
-    responses((status = 200, description = "The file", body = String, content_type = "application/octet-stream"))
+    responses((status = 200, description = "The file", body = String, content_type = "*/*"))
 )]
 async fn download(
     State(state): State<Shared>,

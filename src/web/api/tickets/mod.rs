@@ -47,12 +47,7 @@ async fn seen(state: &Shared, caller: &Caller, number: TicketId) -> Result<Summa
 }
 
 /// The ticket as the transaction has changed it, as the caller sees it.
-async fn changed(
-    tx: &mut Tx,
-    state: &Shared,
-    caller: &Caller,
-    number: TicketId,
-) -> Result<Summary, Error> {
+async fn changed(tx: &mut Tx, state: &Shared, caller: &Caller, number: TicketId) -> Result<Summary, Error> {
     let sight = caller.sight(state.config.assignment.moderators_see_all);
     match read::ticket_in(tx, sight, number).await? {
         Some(summary) => Ok(summary),
@@ -88,17 +83,13 @@ fn expected(headers: &HeaderMap) -> Result<Option<i64>, Error> {
     let tag = text.strip_prefix("W/").unwrap_or(text);
     let tag = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
     let version = tag.and_then(|tag| tag.split('-').next()).and_then(|version| version.parse().ok());
-    version
-        .map(Some)
-        .ok_or_else(|| Error::BadRequest("If-Match is one ETag of the ticket, as it was given out".to_owned()))
+    version.map(Some).ok_or_else(|| {
+        Error::BadRequest("If-Match is one ETag of the ticket, as it was given out".to_owned())
+    })
 }
 
 /// Locks the ticket in the version that `If-Match` names.
-async fn locked(
-    tx: &mut Tx,
-    number: TicketId,
-    headers: &HeaderMap,
-) -> Result<crate::tickets::Locked, Error> {
+async fn locked(tx: &mut Tx, number: TicketId, headers: &HeaderMap) -> Result<crate::tickets::Locked, Error> {
     Ok(patch::lock_version(tx, number, expected(headers)?).await?)
 }
 
