@@ -63,3 +63,11 @@ id!(
     /// One file of a message.
     AttachmentId
 );
+id!(
+    /// One server that is told of events.
+    WebhookId
+);
+id!(
+    /// One event on its way to one webhook.
+    WebhookDeliveryId
+);

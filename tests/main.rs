@@ -6,6 +6,9 @@
 
 mod harness;
 
+mod admin_operations;
+mod admin_people;
+mod admin_skills;
 mod api;
 mod architecture;
 mod assignment;
@@ -36,6 +39,9 @@ mod protection;
 mod queue_promises;
 mod reader_lock;
 mod replies;
+mod reports;
+mod server_sent_events;
+mod settings;
 mod staff_answers;
 mod staff_tools;
 mod taken_in_once;
@@ -44,3 +50,5 @@ mod tickets_list;
 mod tickets_search;
 mod tickets_web;
 mod triage;
+mod webhooks;
+mod working_hours;

@@ -23,6 +23,7 @@ use crate::tickets::outbox::{self, Attempt, Carried, Delivery, Fixed, Purpose};
 pub mod letter;
 pub mod mailer;
 mod mirror;
+pub mod webhook;
 pub mod words;
 
 use mailer::Mailer;

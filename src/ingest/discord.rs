@@ -206,6 +206,8 @@ impl Ingest {
         }
         crash::point("hear.fetched");
         let now = self.clock.now();
+        // What follows goes by it, in the transaction.
+        self.settings.current().await;
         let mut tx = self.db.begin().await?;
         // Identities before the ticket: everybody takes locks in that order.
         let authors = authors(&mut tx, settings, &batch, now).await?;
@@ -363,7 +365,7 @@ impl Ingest {
 
     /// Whether this member of staff may work on the ticket: as with commands, whatever channels they see.
     async fn sees(&self, who: &Person, thread: &Thread) -> sqlx::Result<bool> {
-        if who.role == Role::Admin || self.config.assignment.moderators_see_all {
+        if who.role == Role::Admin || self.settings.known().assignment.moderators_see_all {
             return Ok(true);
         }
         Ok(read::ticket(&self.db, Sight::Moderator(who.id), thread.ticket).await?.is_some())
@@ -412,7 +414,7 @@ impl Ingest {
             actions::reopen(tx, &ticket, Act { by: author, channel: Channel::Discord, now }).await?;
             ticket = tickets::lock(tx, ticket.id).await?;
         }
-        let leaves_at = now + TimeDelta::seconds(self.config.mail.undo_seconds);
+        let leaves_at = now + TimeDelta::seconds(self.settings.known().mail.undo_seconds);
         let staff =
             StaffMessage { author, channel: Channel::Discord, text, inbound: Some(written), uploads: &[] };
         tickets::reply(tx, &ticket, &staff, leaves_at, now).await?;

@@ -20,6 +20,7 @@ use crate::mail::token::{Signer, Token};
 use crate::people::link::CodeKey;
 use crate::people::{self, Person};
 use crate::queue::{Claimed, Done, JobError, Tx};
+use crate::settings::Settings;
 use crate::tickets::{
     self, Channel, Inbound, NewAttachment, NewParticipant, Opening, StaffMessage, TicketError, outbox,
 };
@@ -30,6 +31,7 @@ pub struct Ingest {
     pub db: PgPool,
     pub clock: Clock,
     pub config: Arc<Config>,
+    pub settings: Settings,
     pub signer: Signer,
     /// Where Discord is configured.
     pub discord: Option<Arc<crate::discord::api::Api>>,
@@ -71,6 +73,7 @@ struct Arrival<'a> {
     received_at: DateTime<Utc>,
     problems: Option<String>,
     read: &'a Understood,
+    settings: &'a Config,
     now: DateTime<Utc>,
 }
 
@@ -95,12 +98,14 @@ impl Ingest {
         let Some(read) = self.understand(raw).await else {
             return self.quarantine(job, "reading it failed").await;
         };
+        let settings = self.settings.current().await;
         let arrival = Arrival {
             ledger: id,
             mailbox: &row.mailbox,
             received_at: row.received_at,
             problems: problems(&read, size, self.config.mail.max_message_bytes),
             read: &read,
+            settings: &settings,
             now: self.clock.now(),
         };
         match self.give_fate(job, &arrival).await {
@@ -219,7 +224,7 @@ impl Ingest {
         let mut follow_up_of = None;
         if let Some(mut ticket) = found.ticket {
             let mut locked = tickets::lock(tx, ticket).await?;
-            let reopen_days = self.config.assignment.reopen_days;
+            let reopen_days = arrival.settings.assignment.reopen_days;
             // The matter went on in another ticket already.
             while message.from_human && !tickets::takes_replies(&locked, reopen_days, arrival.now) {
                 let Some(later) = tickets::follow_up(tx, ticket, author.id).await? else { break };
@@ -242,7 +247,7 @@ impl Ingest {
         }
         let opening = Opening {
             mailbox: Some(arrival.mailbox.to_owned()),
-            acknowledge: self.config.mail.acknowledge && read.may_acknowledge,
+            acknowledge: arrival.settings.mail.acknowledge && read.may_acknowledge,
             follow_up_of,
             related_to: found.related,
             acknowledge_to: None,

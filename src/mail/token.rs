@@ -101,9 +101,9 @@ impl Signer {
         format!("{}@{}", self.sign(token), domain(address))
     }
 
-    /// The Message-ID (without `<>`) of the mail with a code: signed, and of no ticket.
-    pub fn letter_id(&self, code: i64, address: &str) -> String {
-        let text = format!("l{code}");
+    /// The Message-ID (without `<>`) of the mail with a code (`l`) or about an account (`a`): signed, and of no ticket.
+    pub fn letter_id(&self, kind: char, id: i64, address: &str) -> String {
+        let text = format!("{kind}{id}");
         let key = self.keys.first().copied().unwrap_or_default();
         format!("{text}.{}@{}", signature(&key, &text), domain(address))
     }

@@ -45,7 +45,7 @@ pub async fn claim(
     let Some(person) = people::person_in(tx, act.by).await?.filter(|p| p.active && p.role.is_staff()) else {
         return Err(TicketError::NotStaff);
     };
-    has_room(tx, turn, ticket, &person, caps).await?;
+    has_room(tx, turn, ticket, &person, caps, act.now).await?;
     give(tx, ticket, Some(person.id), "claimed", act).await
 }
 
@@ -56,11 +56,13 @@ async fn has_room(
     ticket: &Locked,
     person: &Person,
     caps: Caps,
+    now: DateTime<Utc>,
 ) -> Result<(), TicketError> {
     if caps.force || !ticket.status.is_active() {
         return Ok(());
     }
-    let own = people::staff(tx).await?.into_iter().find(|member| member.id == person.id).and_then(|m| m.cap);
+    let own =
+        people::staff(tx, now).await?.into_iter().find(|member| member.id == person.id).and_then(|m| m.cap);
     let cap = i64::from(own.unwrap_or(caps.default));
     if changes::load_of(tx, person.id, ticket.id).await? >= cap {
         return Err(TicketError::AtCap { name: person.name.clone(), cap });
@@ -92,7 +94,7 @@ pub async fn assign(
     let Some(person) = person.filter(|p| p.active && p.role.is_staff()) else {
         return Err(TicketError::NotStaff);
     };
-    has_room(tx, turn, ticket, &person, caps).await?;
+    has_room(tx, turn, ticket, &person, caps, act.now).await?;
     // Who was merged since they were chosen is another one.
     give(tx, ticket, Some(person.id), "given by hand", act).await
 }

@@ -30,7 +30,7 @@ pub async fn redeem(
     let linked = link::join(tx, proven, now).await?;
     if let Some(from) = linked.merged {
         merge_person(tx, from, linked.person, now).await?;
-        people::merge(tx, from, linked.person).await?;
+        people::merge(tx, from, linked.person, now).await?;
     }
     Ok(linked)
 }

@@ -16,6 +16,7 @@ pub mod actions;
 pub mod changes;
 pub mod csat;
 mod error;
+pub mod feed;
 pub mod labels;
 pub mod linking;
 pub mod merging;
@@ -25,11 +26,13 @@ pub mod parties;
 pub mod patch;
 pub mod read;
 pub mod removal;
+pub mod skills;
 mod sql;
 mod status;
 pub mod threads;
 pub mod transcript;
 pub mod uploads;
+pub mod webhooks;
 
 pub use changes::{AssignmentRecord, Outcome, TriageRecord};
 pub use error::TicketError;
@@ -187,6 +190,7 @@ pub async fn open(
         return Err(TicketError::Raced);
     }
     let (ticket, message_id) = (TicketId(opened.ticket_id), MessageId(opened.message_id));
+    webhooks::enqueue(tx, opened.webhook_deliveries, now).await?;
     sql::insert_participants(tx, ticket.0, "cc", Channel::Email, &message.cc, now).await?;
     insert_attachments(tx, message_id, &message.attachments).await?;
     threads::relay(tx, ticket, message_id, None, now).await?;

@@ -8,6 +8,7 @@ use crate::ids::{MessageId, PersonId, TicketId};
 
 mod card;
 mod list;
+mod overview;
 mod sql;
 mod stats;
 
@@ -16,6 +17,7 @@ pub use list::{
     Filter, Holder, ListError, NoCursor, Page, Sort, at_hand, count_by_status, list, search_numbers, ticket,
     ticket_in,
 };
+pub use overview::{Overview, Waiting, overview};
 pub use stats::{Stats, Worked, stats};
 
 /// Whose tickets a caller may see.

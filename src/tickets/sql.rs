@@ -28,6 +28,7 @@ pub(super) struct Opened {
     pub(super) message_id: i64,
     pub(super) delivery_id: Option<i64>,
     pub(super) new_ids: i64,
+    pub(super) webhook_deliveries: Option<Vec<i64>>,
 }
 
 fn sorted(hashes: &[super::IdHash]) -> Vec<Vec<u8>> {
@@ -64,13 +65,18 @@ pub(super) async fn open(
              ON CONFLICT (id_hash) DO UPDATE SET ticket_id = excluded.ticket_id WHERE ticket_now(thread_ids.ticket_id) IS NULL RETURNING 1
            ), e AS (
              INSERT INTO ticket_events (ticket_id, at, kind, actor_id, channel, data)
-             SELECT id, $7, 'opened', $4, $2, $20 FROM t
+             SELECT id, $7, 'opened', $4, $2, $20 FROM t RETURNING id, kind
+           ), w AS (
+             INSERT INTO webhook_deliveries (webhook_id, event_id, since, created_at)
+             SELECT h.id, e.id, $7, $7 FROM e, webhooks h
+             WHERE h.active AND (h.kinds = '{}' OR e.kind = ANY (h.kinds)) FOR KEY SHARE OF h
+             RETURNING id
            ), d AS (
              INSERT INTO deliveries (ticket_id, answers_id, kind, channel, recipient_id, address, created_at)
              SELECT t.id, m.id, 'acknowledgement', 'email', $4, COALESCE($24, $18), $7 FROM t, m WHERE $21 RETURNING id
            )
            SELECT t.id AS ticket_id, m.id AS message_id, (SELECT id FROM d) AS delivery_id,
-                  (SELECT count(*) FROM i) AS "new_ids!"
+                  (SELECT count(*) FROM i) AS "new_ids!", (SELECT array_agg(id) FROM w) AS webhook_deliveries
            FROM t, m"#,
         m.subject,
         m.channel.as_str(),
@@ -180,7 +186,10 @@ pub(super) async fn insert_staff_message(
 ) -> sqlx::Result<i64> {
     let origin = m.inbound.and_then(|i| i.origin);
     sqlx::query_scalar!(
-        "INSERT INTO messages (ticket_id, kind, channel, author_id, inbound_id, rfc_id, body, visible, created_at, discord_id,
+        "WITH first AS (
+           UPDATE tickets SET first_response_at = $8 WHERE id = $1 AND $2 = 'outbound' AND first_response_at IS NULL
+         )
+         INSERT INTO messages (ticket_id, kind, channel, author_id, inbound_id, rfc_id, body, visible, created_at, discord_id,
                                origin_thread)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10) RETURNING id",
         ticket,
@@ -346,8 +355,17 @@ pub(super) async fn insert_event(
     data: &Value,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    sqlx::query!(
-        "INSERT INTO ticket_events (ticket_id, at, kind, actor_id, channel, data) VALUES ($1, $2, $3, $4, $5, $6)",
+    let deliveries = sqlx::query_scalar!(
+        "WITH e AS (
+           INSERT INTO ticket_events (ticket_id, at, kind, actor_id, channel, data) VALUES ($1, $2, $3, $4, $5, $6)
+           RETURNING id, kind
+         ), w AS (
+           INSERT INTO webhook_deliveries (webhook_id, event_id, since, created_at)
+           SELECT h.id, e.id, $2, $2 FROM e, webhooks h
+           WHERE h.active AND (h.kinds = '{}' OR e.kind = ANY (h.kinds)) FOR KEY SHARE OF h
+           RETURNING id
+         )
+         SELECT array_agg(id) FROM w",
         ticket,
         now,
         kind,
@@ -355,9 +373,9 @@ pub(super) async fn insert_event(
         channel.as_str(),
         data
     )
-    .execute(&mut **tx)
+    .fetch_one(&mut **tx)
     .await?;
-    Ok(())
+    super::webhooks::enqueue(tx, deliveries, now).await
 }
 
 pub(super) async fn close_resolved(
@@ -365,21 +383,33 @@ pub(super) async fn close_resolved(
     before: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<i64>> {
-    sqlx::query_scalar!(
+    let rows = sqlx::query!(
         r#"WITH due AS (
              SELECT id, channel FROM tickets WHERE status = 'resolved' AND resolved_at < $1 AND deleted_at IS NULL
              ORDER BY id FOR UPDATE SKIP LOCKED
            ), e AS (
              INSERT INTO ticket_events (ticket_id, at, kind, channel, data)
-             SELECT id, $2, 'status', channel, '{"from": "resolved", "to": "closed"}' FROM due
+             SELECT id, $2, 'status', channel, '{"from": "resolved", "to": "closed"}' FROM due RETURNING id, ticket_id, kind
+           ), w AS (
+             INSERT INTO webhook_deliveries (webhook_id, event_id, since, created_at)
+             SELECT h.id, e.id, $2, $2 FROM e, webhooks h
+             WHERE h.active AND (h.kinds = '{}' OR e.kind = ANY (h.kinds)) FOR KEY SHARE OF h
+             RETURNING id, event_id
            )
            UPDATE tickets SET status = 'closed', closed_at = $2, updated_at = $2, version = version + 1
-           FROM due WHERE tickets.id = due.id RETURNING tickets.id"#,
+           FROM due WHERE tickets.id = due.id
+           RETURNING tickets.id,
+                     (SELECT array_agg(w.id) FROM w JOIN e ON e.id = w.event_id WHERE e.ticket_id = due.id) AS webhook_deliveries"#,
         before,
         now
     )
     .fetch_all(&mut **tx)
-    .await
+    .await?;
+    let (closed, deliveries): (Vec<i64>, Vec<_>) =
+        rows.into_iter().map(|r| (r.id, r.webhook_deliveries)).unzip();
+    let deliveries = deliveries.into_iter().flatten().flatten().collect();
+    super::webhooks::enqueue(tx, Some(deliveries), now).await?;
+    Ok(closed)
 }
 
 pub(super) struct Bounced {

@@ -195,7 +195,8 @@ struct Interact<'a> {
 impl Ingest {
     /// Does what one interaction asks for, and answers it.
     pub async fn interact(&self, job: &Claimed) -> Result<Done, JobError> {
-        let Self { db, clock, config, discord, code_key, .. } = self;
+        let Self { db, clock, discord, code_key, .. } = self;
+        let config = &self.settings.current().await;
         let stage = Interact { db, clock, config, discord: discord.as_deref(), code_key };
         stage.run(job).await
     }

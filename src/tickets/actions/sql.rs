@@ -134,6 +134,7 @@ pub(super) async fn withdraw(
     )
     .execute(&mut **tx)
     .await?;
+    // It may have been the first answer.
     sqlx::query!(
         "UPDATE tickets SET first_response_at = (
            SELECT min(created_at) FROM messages

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{Carried, Delivery, Facts, File, Fixed, Purpose, Unsent};
+use super::{Carried, Delivery, Facts, File, Fixed, Purpose, Tried, Unsent, UnsentFilter};
 use crate::ids::{DeliveryId, MessageId, PersonId, TicketId};
 use crate::queue::Tx;
 
@@ -321,6 +321,52 @@ pub(super) async fn unsent(db: &PgPool, limit: i64) -> sqlx::Result<Vec<Unsent>>
     )
     .fetch_all(db)
     .await
+}
+
+pub(super) async fn unsent_page(db: &PgPool, filter: &UnsentFilter, limit: i64) -> sqlx::Result<Vec<Unsent>> {
+    sqlx::query_as!(
+        Unsent,
+        r#"SELECT id AS "id: DeliveryId", ticket_id AS "ticket_id: TicketId", kind, address, state, reason, created_at
+           FROM deliveries
+           WHERE state <> 'sent' AND kind <> 'relay' AND ($1::TEXT IS NULL OR state = $1) AND ($2::BIGINT IS NULL OR id > $2)
+           ORDER BY id LIMIT $3"#,
+        filter.state,
+        filter.after.map(|id| id.0),
+        limit
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub(super) async fn one(db: &PgPool, id: i64) -> sqlx::Result<Option<Unsent>> {
+    sqlx::query_as!(
+        Unsent,
+        r#"SELECT id AS "id: DeliveryId", ticket_id AS "ticket_id: TicketId", kind, address, state, reason, created_at
+           FROM deliveries WHERE id = $1 AND kind <> 'relay'"#,
+        id
+    )
+    .fetch_optional(db)
+    .await
+}
+
+pub(super) async fn tries(db: &PgPool, id: i64) -> sqlx::Result<Vec<Tried>> {
+    sqlx::query_as!(
+        Tried,
+        "SELECT at, outcome, detail, took_ms FROM delivery_attempts WHERE delivery_id = $1 ORDER BY id",
+        id
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub(super) async fn count_unsent(db: &PgPool) -> sqlx::Result<Vec<(String, i64)>> {
+    let rows = sqlx::query!(
+        r#"SELECT state, count(*) AS "count!" FROM deliveries
+           WHERE state <> 'sent' AND kind <> 'relay' GROUP BY state ORDER BY state"#
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.state, row.count)).collect())
 }
 
 /// A suppressed one stays so until it is sent: it says that a person wants it.

@@ -279,7 +279,7 @@ async fn reopen(
     let act = act(&state, &caller);
     let mut tx = state.db.begin().await?;
     let ticket = locked(&mut tx, number, &headers).await?;
-    let days = state.config.assignment.reopen_days;
+    let days = state.settings.known().assignment.reopen_days;
     if !caller.is_staff() && !tickets::takes_replies(&ticket, days, act.now) {
         return Err(closed_too_long(number, days));
     }

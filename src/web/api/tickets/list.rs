@@ -94,7 +94,7 @@ async fn list(
     }
     let sort = sort(&query)?;
     let filter = filter(&query, &caller, state.clock.now())?;
-    let sight = caller.sight(state.config.assignment.moderators_see_all);
+    let sight = caller.sight(state.settings.current().await.assignment.moderators_see_all);
     match read::list(&state.db, sight, &filter, sort, query.cursor.as_deref(), limit).await {
         Ok(page) => Ok(Json(Tickets { tickets: page.tickets, next_cursor: page.next })),
         Err(ListError::NoCursor(error)) => Err(Error::BadRequest(error.to_string())),
@@ -196,7 +196,7 @@ struct Counts {
     responses((status = 200, description = "How many are in each status", body = Counts))
 )]
 async fn summary(State(state): State<Shared>, caller: Caller) -> Result<Json<Counts>, Error> {
-    let sight: Sight = caller.sight(state.config.assignment.moderators_see_all);
+    let sight: Sight = caller.sight(state.settings.current().await.assignment.moderators_see_all);
     let mut counts = Counts::default();
     for (status, n) in read::count_by_status(&state.db, sight).await? {
         counts.total += n;

@@ -117,7 +117,7 @@ async fn write(
         return Err(Error::Forbidden);
     }
     let act = act(&state, &caller);
-    let leaves_at = act.now + TimeDelta::seconds(state.config.mail.undo_seconds);
+    let leaves_at = act.now + TimeDelta::seconds(state.settings.known().mail.undo_seconds);
     let mut tx = state.db.begin().await?;
     let ticket = locked(&mut tx, number, &headers).await?;
     let message = StaffMessage {
@@ -128,7 +128,7 @@ async fn write(
         uploads: &body.attachments,
     };
     let id = if as_requester {
-        let days = state.config.assignment.reopen_days;
+        let days = state.settings.known().assignment.reopen_days;
         if !tickets::takes_replies(&ticket, days, act.now) {
             return Err(closed_too_long(number, days));
         }

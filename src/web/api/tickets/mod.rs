@@ -42,13 +42,13 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
 
 /// The ticket, if the caller may see it.
 async fn seen(state: &Shared, caller: &Caller, number: TicketId) -> Result<Summary, Error> {
-    let sight = caller.sight(state.config.assignment.moderators_see_all);
+    let sight = caller.sight(state.settings.current().await.assignment.moderators_see_all);
     read::ticket(&state.db, sight, number).await?.ok_or(Error::NotFound)
 }
 
 /// The ticket as the transaction has changed it, as the caller sees it.
 async fn changed(tx: &mut Tx, state: &Shared, caller: &Caller, number: TicketId) -> Result<Summary, Error> {
-    let sight = caller.sight(state.config.assignment.moderators_see_all);
+    let sight = caller.sight(state.settings.known().assignment.moderators_see_all);
     match read::ticket_in(tx, sight, number).await? {
         Some(summary) => Ok(summary),
         // They gave it out of their sight.
@@ -61,7 +61,7 @@ fn act(state: &Shared, caller: &Caller) -> Act {
 }
 
 fn caps(state: &Shared, force: bool) -> Caps {
-    Caps { default: state.config.assignment.cap_default, force }
+    Caps { default: state.settings.known().assignment.cap_default, force }
 }
 
 /// An answer about a ticket that was changed says in which version it is now.
@@ -95,7 +95,7 @@ async fn locked(tx: &mut Tx, number: TicketId, headers: &HeaderMap) -> Result<cr
 
 /// One of the configured categories.
 fn known_category(state: &Shared, category: &str) -> Result<(), Error> {
-    let known = &state.config.triage.categories;
+    let known = &state.settings.known().triage.categories;
     if known.iter().any(|c| c == category) {
         return Ok(());
     }

@@ -94,7 +94,7 @@ async fn open(
         body: &body.body,
         category: body.category.as_deref(),
         uploads: &body.attachments,
-        acknowledge: state.config.mail.acknowledge && state.config.default_mailbox().is_some(),
+        acknowledge: state.settings.known().mail.acknowledge && state.config.default_mailbox().is_some(),
     };
     let (ticket, _) = opening::open(&mut tx, &request, act).await?;
     let summary = changed(&mut tx, &state, &caller, ticket).await?;
