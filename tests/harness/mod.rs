@@ -2,6 +2,7 @@
 //! Discord, and people who write mail.
 
 pub mod admin;
+pub mod ask;
 pub mod certificates;
 pub mod children;
 pub mod daemon;
