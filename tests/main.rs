@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod accounts;
 mod api;
 mod architecture;
 mod assignment;
@@ -28,6 +29,7 @@ mod kill;
 mod linking;
 mod machines;
 mod maildir_source;
+mod oidc;
 mod outages;
 mod protection;
 mod queue_promises;

@@ -1,6 +1,7 @@
 //! The world around ticketd: a real PostgreSQL, Dovecot and SMTP server, a fake Gemini and a fake
 //! Discord, and people who write mail.
 
+pub mod browser;
 pub mod certificates;
 pub mod children;
 pub mod daemon;
@@ -13,6 +14,7 @@ pub mod ledger;
 pub mod logs;
 pub mod mail;
 pub mod members;
+pub mod oidc;
 pub mod online;
 pub mod postgres;
 pub mod program;
