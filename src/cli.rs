@@ -351,7 +351,9 @@ async fn serve(path: &Path) -> anyhow::Result<()> {
     }
     if config.http.public_url.is_none() {
         let base = config.http.base_url();
-        tracing::warn!("http.public_url is not set: links in mails point to {base}, which others cannot open");
+        tracing::warn!(
+            "http.public_url is not set: links in mails point to {base}, which others cannot open"
+        );
     }
     let listeners = Listeners::open(&config, "http.listen").await?;
     let storage = Storage::open(&config).await?;

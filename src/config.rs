@@ -502,7 +502,9 @@ mod tests {
     fn the_example_names_every_key_there_is() {
         let example = include_str!("../config/example.toml");
         let source = include_str!("config.rs").lines().take_while(|l| !l.starts_with("#[cfg(test)]"));
-        for line in source.chain(include_str!("config/discord.rs").lines().chain(include_str!("config/auth.rs").lines())) {
+        for line in source
+            .chain(include_str!("config/discord.rs").lines().chain(include_str!("config/auth.rs").lines()))
+        {
             let field = line.strip_prefix("    pub ").and_then(|l| l.split_once(": ")).map(|(key, _)| key);
             // A function has a parenthesis before its first colon.
             let Some(key) = field.filter(|key| !key.contains('(')) else { continue };

@@ -18,7 +18,8 @@ use crate::harness::desk::{Desk, Plan};
 use crate::harness::mail::text;
 
 /// As many tries as a test wants.
-pub const NO_LIMITS: &str = "[limits]\nlog_ins_per_address = 0\nlog_ins_per_account = 0\nletters_per_address = 0\n";
+pub const NO_LIMITS: &str =
+    "[limits]\nlog_ins_per_address = 0\nlog_ins_per_account = 0\nletters_per_address = 0\n";
 pub const PASSWORD: &str = "a long enough password";
 
 pub async fn desk_with(more: &str) -> (Desk, Browser) {
@@ -40,7 +41,9 @@ pub fn token_mailed_to(desk: &Desk, address: &str, page: &str) -> String {
 }
 
 pub async fn signs_up(browser: &Browser, email: &str, password: &str) -> Answer {
-    browser.post("/api/auth/signup", &json!({"email": email, "name": "Ada Lovelace", "password": password})).await
+    browser
+        .post("/api/auth/signup", &json!({"email": email, "name": "Ada Lovelace", "password": password}))
+        .await
 }
 
 pub async fn logs_in(browser: &Browser, email: &str, password: &str) -> Answer {
@@ -52,7 +55,8 @@ pub async fn account(desk: &Desk, browser: &Browser, email: &str) -> Browser {
     assert_eq!(signs_up(browser, email, PASSWORD).await.status, 202);
     desk.settle().await;
     let token = token_mailed_to(desk, email, "confirm");
-    let confirmed = browser.post("/api/auth/signup/confirm", &json!({"token": token, "password": PASSWORD})).await;
+    let confirmed =
+        browser.post("/api/auth/signup/confirm", &json!({"token": token, "password": PASSWORD})).await;
     assert_eq!(confirmed.status, 204, "{}", confirmed.body);
     let answer = logs_in(browser, email, PASSWORD).await;
     assert_eq!(answer.status, 200, "{}", answer.body);

@@ -5,7 +5,9 @@ use chrono::TimeDelta;
 use serde_json::json;
 use ticketd::people::{self, NewStaff, Role};
 
-use crate::accounts::{NO_LIMITS, PASSWORD, account, entries, log_is_clean, logs_in, me, token_mailed_to, whose};
+use crate::accounts::{
+    NO_LIMITS, PASSWORD, account, entries, log_is_clean, logs_in, me, token_mailed_to, whose,
+};
 use crate::harness::browser::{Answer, Browser};
 use crate::harness::desk::{Desk, Plan};
 use crate::harness::mail::mail;
@@ -57,8 +59,14 @@ async fn who_is_new_signs_in_and_is_known_by_the_providers_key_from_then_on() {
     assert_eq!(browser.cookie("ticketd_oidc"), None, "the sign-in's cookie goes");
     let ada = with_token(&browser).await;
     let known = me(&ada).await;
-    assert_eq!((&known["name"], &known["role"], &known["email"]), (&json!("Ada Lovelace"), &json!("user"), &json!(ADA)));
-    assert_eq!((&known["has_password"], &known["signs_in_by"][0]["issuer"]), (&json!(false), &json!(provider.issuer())));
+    assert_eq!(
+        (&known["name"], &known["role"], &known["email"]),
+        (&json!("Ada Lovelace"), &json!("user"), &json!(ADA))
+    );
+    assert_eq!(
+        (&known["has_password"], &known["signs_in_by"][0]["issuer"]),
+        (&json!(false), &json!(provider.issuer()))
+    );
     assert_eq!(ada.get("/api/auth/me/sessions").await.at("/0/method"), json!("oidc"));
 
     // Addresses change hands, keys do not.
@@ -68,7 +76,10 @@ async fn who_is_new_signs_in_and_is_known_by_the_providers_key_from_then_on() {
     assert_eq!(me(&with_token(&again).await).await["id"], known["id"]);
     assert_eq!(whose(&desk, "lovelace@example.net").await, None);
     assert_eq!(provider.faults(), Vec::<String>::new());
-    assert_eq!(entries(&desk).await, [format!("account.linked person:1 {}", json!({"issuer": provider.issuer()}))]);
+    assert_eq!(
+        entries(&desk).await,
+        [format!("account.linked person:1 {}", json!({"issuer": provider.issuer()}))]
+    );
     log_is_clean(&desk, &["sub-1", "Lovelace", "ada@", "tdr_", "code-"]);
     desk.close().await;
 }
@@ -76,6 +87,7 @@ async fn who_is_new_signs_in_and_is_known_by_the_providers_key_from_then_on() {
 #[tokio::test]
 async fn who_only_wrote_finds_their_tickets_and_may_choose_a_password_later() {
     let (desk, browser, provider) = desk().await;
+    desk.hires("Dora", Role::Admin, &[]).await;
     desk.handles(&mail(ADA, "Refund", "I want a refund.")).await;
     let before = whose(&desk, ADA).await;
     provider.signs_in("sub-1", ADA);
@@ -222,7 +234,8 @@ async fn what_the_provider_did_not_sign_for_us_and_now_is_not_believed() {
 #[tokio::test]
 async fn an_address_that_is_not_checked_not_told_or_not_ours_to_let_in_is_refused() {
     let (desk, browser, provider) = desk_with("allowed_domains = [\"Example.org\"]").await;
-    let person = |email: &str, verified: bool| json!({"sub": "s", "email": email, "email_verified": verified});
+    let person =
+        |email: &str, verified: bool| json!({"sub": "s", "email": email, "email_verified": verified});
     let refused = async |person: serde_json::Value| {
         provider.is_signed_in(person);
         let page = signs_in(&browser, &provider).await.page();
@@ -231,10 +244,11 @@ async fn an_address_that_is_not_checked_not_told_or_not_ours_to_let_in_is_refuse
     insta::assert_snapshot!(refused(person("ada@example.org", false)).await, @"403: Not signed in Example has not checked that your mail address is yours: confirm it there, and sign in again.");
     insta::assert_snapshot!(refused(json!({"sub": "s", "email": "ada@example.org"})).await, @"403: Not signed in Example has not checked that your mail address is yours: confirm it there, and sign in again.");
     insta::assert_snapshot!(refused(json!({"sub": "s", "email_verified": true})).await, @"403: Not signed in Example did not tell us your mail address: allow it, and sign in again.");
-    let foreign = "403: Not signed in only people of certain organizations may sign in here, and your address is not in one of them.";
+    let foreign = "403: Not signed in Only people of certain organizations may sign in here, and your address is not in one of them.";
     assert_eq!(refused(person("ada@example.net", true)).await, foreign);
     assert_eq!(refused(person("ada@example.org.evil.example", true)).await, foreign);
-    let hosted = json!({"sub": "s", "email": "ada@example.org", "email_verified": true, "hd": "evil.example"});
+    let hosted =
+        json!({"sub": "s", "email": "ada@example.org", "email_verified": true, "hd": "evil.example"});
     assert_eq!(refused(hosted).await, foreign);
     assert_eq!(desk.count("SELECT count(*) FROM persons").await, 0);
     let own = json!({"sub": "s", "email": "ada@EXAMPLE.org", "email_verified": true, "hd": "example.ORG"});
@@ -317,7 +331,11 @@ async fn a_provider_that_says_no_breaks_or_changes_its_keys_is_answered_readably
     let plain = Desk::open().await;
     let browser = Browser::of(&plain).await;
     for path in ["start", "callback?code=x&state=y"] {
-        assert_eq!(browser.get(&format!("/api/auth/oidc/{path}")).await.status, 404, "no provider is configured");
+        assert_eq!(
+            browser.get(&format!("/api/auth/oidc/{path}")).await.status,
+            404,
+            "no provider is configured"
+        );
     }
     plain.close().await;
 }

@@ -122,12 +122,14 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         let error = |text: &str| format!("{:#}", Config::parse(text, [].into()).unwrap_err());
-        let oidc = |issuer: &str, more: &str| format!("[oidc]\nissuer = \"{issuer}\"\nclient_id = \"x\"\n{more}");
+        let oidc =
+            |issuer: &str, more: &str| format!("[oidc]\nissuer = \"{issuer}\"\nclient_id = \"x\"\n{more}");
         insta::assert_snapshot!(error("[auth]\nrefresh_days = 0"), @"auth: refresh_days is 0: give 1 to 365");
         insta::assert_snapshot!(error("[auth]\nrequire_second_factor = \"all\""), @"`auth.require_second_factor`: unknown variant `all`, expected `off` or `staff`");
         insta::assert_snapshot!(error(&oidc("http://id.example.org", "")), @"oidc: issuer `http://id.example.org` must be https (http is for loopback addresses only)");
         insta::assert_snapshot!(error(&oidc("https://id.example.org", "allowed_domains = [\"*.example.org\"]")), @"oidc: allowed_domains: `*.example.org` is no domain: write it as example.org");
-        let good = Config::parse(&oidc("http://127.0.0.1:4030", "allowed_domains = [\"Example.org\"]"), [].into());
+        let good =
+            Config::parse(&oidc("http://127.0.0.1:4030", "allowed_domains = [\"Example.org\"]"), [].into());
         let good = good.unwrap().oidc.unwrap();
         assert!(good.allows("example.ORG") && !good.allows("sub.example.org"));
         insta::assert_snapshot!(good.secret().unwrap_err().to_string(), @"oidc: client_secret_file is missing");

@@ -124,7 +124,13 @@ impl Letters {
     /// Who waits for it asks for another one.
     async fn give_up(&self, job: &Claimed, why: &str) -> Result<Done, JobError> {
         let done = job.done(self.db.begin().await?).await?;
-        tracing::warn!(letter.id = job.subject, why, "the {} {} was not mailed: {why}", what(job), job.subject);
+        tracing::warn!(
+            letter.id = job.subject,
+            why,
+            "the {} {} was not mailed: {why}",
+            what(job),
+            job.subject
+        );
         Ok(done)
     }
 

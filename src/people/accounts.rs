@@ -42,7 +42,9 @@ pub enum AccountError {
     WrongPassword,
     #[error("there is no password to change: ask for a link to choose one, by POST /api/auth/password/reset")]
     NoPassword,
-    #[error("there is an account with this address already: log in, or ask for a link to choose another password")]
+    #[error(
+        "there is an account with this address already: log in, or ask for a link to choose another password"
+    )]
     HasAccount,
     #[error("this account was switched off: ask an admin")]
     Inactive,
@@ -225,7 +227,8 @@ pub async fn log_in(db: &PgPool, given: LogIn<'_>, now: DateTime<Utc>) -> Result
             let code = given.code.filter(|code| !code.trim().is_empty()).ok_or(LogInError::SecondFactor)?;
             if let Err(error) = second_factor::check(&mut tx, id, code, now).await {
                 if let SecondFactorError::WrongCode | SecondFactorError::TooMany = error {
-                    record(&mut tx, Actor::STRANGER, "login.failed", id, &json!({"wrong": "code"}), now).await?;
+                    record(&mut tx, Actor::STRANGER, "login.failed", id, &json!({"wrong": "code"}), now)
+                        .await?;
                 }
                 tx.commit().await?;
                 return Err(LogInError::Code(error));
@@ -244,7 +247,12 @@ pub async fn log_in(db: &PgPool, given: LogIn<'_>, now: DateTime<Utc>) -> Result
 
 /// Enters that a log-in to somebody's account failed. Where there is no account, the same is done and taken back: the wait
 /// does not tell.
-async fn note_failure(db: &PgPool, person: Option<PersonId>, wrong: &str, now: DateTime<Utc>) -> sqlx::Result<()> {
+async fn note_failure(
+    db: &PgPool,
+    person: Option<PersonId>,
+    wrong: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
     let mut tx = db.begin().await?;
     let whose = person.unwrap_or(PersonId(0));
     record(&mut tx, Actor::STRANGER, "login.failed", whose, &json!({"wrong": wrong}), now).await?;

@@ -35,7 +35,12 @@ pub struct Begin {
 }
 
 /// Remembers that a sign-in begins in a browser.
-pub async fn begin(db: &PgPool, pkce_verifier: &str, return_to: &str, now: DateTime<Utc>) -> sqlx::Result<Begin> {
+pub async fn begin(
+    db: &PgPool,
+    pkce_verifier: &str,
+    return_to: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Begin> {
     let begin = Begin { state: Secret::fresh(""), browser: Secret::fresh(""), nonce: secrets::nonce() };
     let row = sql::Waiting {
         nonce: begin.nonce.clone(),
@@ -84,7 +89,9 @@ pub struct Visitor {
 /// Why somebody was not signed in.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
-    #[error("the provider says nothing that an account can be made of: no usable mail address, or no usable id")]
+    #[error(
+        "the provider says nothing that an account can be made of: no usable mail address, or no usable id"
+    )]
     Unusable,
     #[error("this account was switched off: ask an admin")]
     Inactive,
@@ -116,7 +123,9 @@ pub enum SignedIn {
     Person(PersonId),
     /// There is an account with this address, and an address proves nothing there: its owner was mailed a link, or shows
     /// the password with this token.
-    MustLink { token: Secret },
+    MustLink {
+        token: Secret,
+    },
 }
 
 /// Whom a provider vouches for is who they were the last time. At the first time: a new person, or the person who wrote
@@ -135,11 +144,7 @@ pub async fn sign_in(
     }
     let mut tx = db.begin().await?;
     if let Some(known) = sql::find(&mut tx, &visitor.issuer, subject).await? {
-        let active = super::person_in(&mut tx, PersonId(known)).await?.filter(|p| p.active);
-        let person = active.ok_or(SignInError::Inactive)?.id;
-        sql::note_use(&mut tx, &visitor.issuer, subject, now).await?;
-        tx.commit().await?;
-        return Ok(SignedIn::Person(person));
+        return recognize(tx, PersonId(known), visitor, now).await;
     }
     match accounts::standing(&mut tx, &email).await? {
         Standing::Nobody | Standing::Wrote(_) => {}
@@ -149,11 +154,27 @@ pub async fn sign_in(
     let name = visitor.name.as_deref().map(clean).unwrap_or_default();
     let person = super::by_address(&mut tx, &email, &name, now).await?;
     super::lock(&mut tx, &[person]).await?;
-    // Looked at again, now that nobody else can change it.
+    // Looked at again, now that nobody else can change it: they may have come in two tabs at once.
+    if let Some(known) = sql::find(&mut tx, &visitor.issuer, subject).await? {
+        return recognize(tx, PersonId(known), visitor, now).await;
+    }
     if let Standing::Account(owner) = accounts::standing(&mut tx, &email).await? {
         return must_link(tx, key, visitor, &email, owner, now).await;
     }
     add(&mut tx, accounts::own(person), person, visitor, &email, now).await?;
+    tx.commit().await?;
+    Ok(SignedIn::Person(person))
+}
+
+async fn recognize(
+    mut tx: Tx,
+    known: PersonId,
+    visitor: &Visitor,
+    now: DateTime<Utc>,
+) -> Result<SignedIn, SignInError> {
+    let active = super::person_in(&mut tx, known).await?.filter(|p| p.active);
+    let person = active.ok_or(SignInError::Inactive)?.id;
+    sql::note_use(&mut tx, &visitor.issuer, &visitor.subject, now).await?;
     tx.commit().await?;
     Ok(SignedIn::Person(person))
 }
@@ -213,7 +234,12 @@ pub async fn link_with_password(
     link(db, &letter, code, now).await
 }
 
-async fn link(db: &PgPool, letter: &Row, code: Option<&str>, now: DateTime<Utc>) -> Result<PersonId, SignInError> {
+async fn link(
+    db: &PgPool,
+    letter: &Row,
+    code: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<PersonId, SignInError> {
     let (Some(person), Some((issuer, subject))) = (letter.person, letter.external.clone()) else {
         return Err(SignInError::BadLink);
     };

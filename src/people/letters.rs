@@ -15,7 +15,7 @@ use crate::queue::{self, Tx};
 
 mod sql;
 
-/// Mails in an hour to one address that somebody merely asked for: nobody's inbox is filled by way of us.
+/// Mails of a kind in an hour to one address that somebody merely asked for: nobody's inbox is filled by way of us.
 pub const PER_HOUR: i64 = 3;
 /// Wrong passwords that are taken with one link.
 pub const TRIES: i32 = 5;
@@ -50,6 +50,17 @@ impl Kind {
         [Self::Confirm, Self::Exists, Self::Reset, Self::Changed, Self::Link]
             .into_iter()
             .find(|kind| kind.as_str() == text)
+    }
+
+    /// What counts together with it: mails that somebody can have sent to any address do not keep others from leaving.
+    fn counted_with(self) -> Vec<String> {
+        let kinds: &[Self] = match self {
+            Self::Confirm | Self::Exists => &[Self::Confirm, Self::Exists],
+            Self::Reset => &[Self::Reset],
+            Self::Link => &[Self::Link],
+            Self::Changed => &[],
+        };
+        kinds.iter().map(|kind| kind.as_str().to_owned()).collect()
     }
 
     /// How long its link is good for; and how long the mail is worth sending.
@@ -116,7 +127,10 @@ impl LetterKey {
 fn signature(key: &[u8; 32], purpose: Purpose, letter: &Row) -> String {
     let Row { id, kind, address, created_at, .. } = letter;
     let at = created_at.timestamp_micros();
-    secrets::encode(&hmac(key, format!("{}\n{id} {} {at} {address}", purpose.as_str(), kind.as_str()).as_bytes()))
+    secrets::encode(&hmac(
+        key,
+        format!("{}\n{id} {} {at} {address}", purpose.as_str(), kind.as_str()).as_bytes(),
+    ))
 }
 
 /// A letter as it stands in the table.
@@ -155,11 +169,16 @@ impl<'a> NewLetter<'a> {
 
 /// Has a letter mailed. `None`: the address was sent as many as it gets in an hour. Whoever is only told afterwards that
 /// something was done is told in any case.
-pub(super) async fn write(tx: &mut Tx, letter: &NewLetter<'_>, now: DateTime<Utc>) -> sqlx::Result<Option<i64>> {
+pub(super) async fn write(
+    tx: &mut Tx,
+    letter: &NewLetter<'_>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<i64>> {
     if letter.kind != Kind::Changed {
         // Two who ask for one address at once are counted one after the other.
         sql::take_turn_for(tx, letter.address).await?;
-        if sql::asked_since(tx, letter.address, now - TimeDelta::hours(1)).await? >= PER_HOUR {
+        let (kinds, since) = (letter.kind.counted_with(), now - TimeDelta::hours(1));
+        if sql::asked_since(tx, letter.address, &kinds, since).await? >= PER_HOUR {
             return Ok(None);
         }
     }
@@ -184,7 +203,12 @@ pub struct Letter {
 }
 
 /// The mail of a letter. `None`: it was sent, its time is over, or there is nobody to tell.
-pub async fn letter(db: &PgPool, key: &LetterKey, id: i64, now: DateTime<Utc>) -> sqlx::Result<Option<Letter>> {
+pub async fn letter(
+    db: &PgPool,
+    key: &LetterKey,
+    id: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Letter>> {
     let Some(row) = sql::find(db, id).await? else { return Ok(None) };
     if row.sent_at.is_some() || row.used_at.is_some() || row.expires_at <= now {
         return Ok(None);
@@ -221,10 +245,7 @@ pub(super) async fn open(
     let Ok(id) = id.parse() else { return Ok(None) };
     let row = sql::find(db, id).await?;
     Ok(row.filter(|row| {
-        key.is_token(given, purpose, row)
-            && row.kind == kind
-            && row.used_at.is_none()
-            && row.expires_at > now
+        key.is_token(given, purpose, row) && row.kind == kind && row.used_at.is_none() && row.expires_at > now
     }))
 }
 

@@ -92,7 +92,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_hash_of_other_days_is_still_read_and_known_as_such() {
-        let old = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8 * 1024, 1, 1, None).unwrap());
+        let old =
+            Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8 * 1024, 1, 1, None).unwrap());
         let old = old.hash_password(b"correct horse").unwrap().to_string();
         assert!(is_outdated(&old), "{old}");
         assert!(verify("correct horse".into(), Some(old)).await.unwrap());

@@ -153,7 +153,8 @@ pub async fn disable(tx: &mut Tx, person: PersonId) -> sqlx::Result<bool> {
 
 /// Hands out recovery codes; those handed out before are void. The caller has checked a code.
 pub async fn hand_out(tx: &mut Tx, person: PersonId) -> sqlx::Result<Vec<Secret>> {
-    let codes: Vec<String> = (0..RECOVERY_CODES).map(|_| spell(&rand::random()) + &spell(&rand::random())).collect();
+    let codes: Vec<String> =
+        (0..RECOVERY_CODES).map(|_| spell(&rand::random()) + &spell(&rand::random())).collect();
     let hashes: Vec<Vec<u8>> = codes.iter().map(|code| secrets::hash(code).to_vec()).collect();
     sql::replace_recovery_codes(tx, person.0, &hashes).await?;
     let shown = |code: &String| {
@@ -176,7 +177,8 @@ async fn check_app(
     now: DateTime<Utc>,
 ) -> Result<(), SecondFactorError> {
     refuse_many(factor, now)?;
-    let secret: [u8; 20] = factor.secret.as_slice().try_into().context("a second factor's secret has a wrong length")?;
+    let secret: [u8; 20] =
+        factor.secret.as_slice().try_into().context("a second factor's secret has a wrong length")?;
     let time = u64::try_from(now.timestamp()).context("the clock is before 1970")?;
     let step = totp(&secret, "account")?.check(digits, time).and_then(|step| i64::try_from(step).ok());
     match step {
@@ -196,7 +198,8 @@ fn refuse_many(factor: &sql::Factor, now: DateTime<Utc>) -> Result<(), SecondFac
 
 /// Six digits, steps of 30 s, SHA-1, one step of leeway: what every app does.
 fn totp(secret: &[u8; 20], account: &str) -> anyhow::Result<Totp> {
-    let builder = Builder::new().with_secret(secret.to_vec()).with_account_name(account).with_issuer(Some(ISSUER));
+    let builder =
+        Builder::new().with_secret(secret.to_vec()).with_account_name(account).with_issuer(Some(ISSUER));
     builder.build().map_err(|e| anyhow!("cannot make codes: {e}"))
 }
 
@@ -213,7 +216,9 @@ mod tests {
     #[test]
     fn codes_are_those_of_the_standard() {
         let totp = totp(b"12345678901234567890", "ada@example.net").unwrap();
-        for (time, code) in [(59, "287082"), (1_111_111_109, "081804"), (1_234_567_890, "005924"), (2_000_000_000, "279037")] {
+        for (time, code) in
+            [(59, "287082"), (1_111_111_109, "081804"), (1_234_567_890, "005924"), (2_000_000_000, "279037")]
+        {
             assert_eq!(totp.check(code, time), Some(time / 30), "{time}");
             assert_eq!(totp.check(code, time + 30), Some(time / 30), "a step late");
             assert_eq!(totp.check(code, time + 61), None, "two steps late");

@@ -111,7 +111,9 @@ fn hidden(name: &str, value: &str) -> String {
 }
 
 fn field(name: &str, kind: &str, label: &str, more: &str) -> String {
-    format!("<label for=\"{name}\">{label}</label><input id=\"{name}\" name=\"{name}\" type=\"{kind}\" {more}>")
+    format!(
+        "<label for=\"{name}\">{label}</label><input id=\"{name}\" name=\"{name}\" type=\"{kind}\" {more}>"
+    )
 }
 
 const CURRENT: &str = "autocomplete=\"current-password\" required maxlength=\"512\"";
@@ -146,9 +148,7 @@ fn token_of(followed: FollowedLink) -> String {
 fn typed_in(form: TypedForm) -> Typed {
     match form {
         Ok(Form(typed)) => typed,
-        Err(_) => {
-            Typed { token: SecretString::default(), email: String::new(), password: None, code: None }
-        }
+        Err(_) => Typed { token: SecretString::default(), email: String::new(), password: None, code: None },
     }
 }
 
@@ -331,6 +331,10 @@ mod tests {
     #[test]
     fn what_a_link_holds_stays_text() {
         let page = link_form("\"><script>alert(1)</script>");
-        assert!(page.body.contains("value=\"&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;\""), "{}", page.body);
+        assert!(
+            page.body.contains("value=\"&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;\""),
+            "{}",
+            page.body
+        );
     }
 }

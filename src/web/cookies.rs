@@ -86,25 +86,33 @@ mod tests {
     #[test]
     fn cookies_are_as_strict_as_browsers_can_be_told() {
         let (secure, plain) = (http(Some("https://help.example.org/")), http(None));
-        let set = |cookie: Cookie, http: &Http| cookie.set(http, "x", 60).unwrap().to_str().unwrap().to_owned();
+        let set =
+            |cookie: Cookie, http: &Http| cookie.set(http, "x", 60).unwrap().to_str().unwrap().to_owned();
         insta::assert_snapshot!(set(Cookie::Refresh, &secure), @"__Secure-ticketd_refresh=x; Max-Age=60; Path=/api/auth; SameSite=Strict; HttpOnly; Secure");
         insta::assert_snapshot!(set(Cookie::SignIn, &secure), @"__Host-ticketd_oidc=x; Max-Age=60; Path=/; SameSite=Lax; HttpOnly; Secure");
         insta::assert_snapshot!(set(Cookie::Refresh, &plain), @"ticketd_refresh=x; Max-Age=60; Path=/api/auth; SameSite=Strict; HttpOnly");
         let sent = headers(&[("cookie", "a=b; ticketd_refresh=tdr_1; ticketd_oidc=")]);
         assert_eq!(Cookie::Refresh.read(&plain, &sent).as_deref(), Some("tdr_1"));
         assert_eq!(Cookie::SignIn.read(&plain, &sent), None);
-        assert_eq!(Cookie::Refresh.read(&secure, &sent), None, "a cookie without the prefix may be anybody's");
+        assert_eq!(
+            Cookie::Refresh.read(&secure, &sent),
+            None,
+            "a cookie without the prefix may be anybody's"
+        );
     }
 
     #[test]
     fn a_page_of_another_site_is_refused() {
         let own = http(Some("https://help.example.org"));
-        let taken = |http: &Http, list: &[(&'static str, &'static str)]| check_own_page(http, &headers(list)).is_ok();
+        let taken =
+            |http: &Http, list: &[(&'static str, &'static str)]| check_own_page(http, &headers(list)).is_ok();
         assert!(taken(&own, &[("sec-fetch-site", "same-origin")]));
         assert!(!taken(&own, &[("sec-fetch-site", "same-site")]));
         assert!(!taken(&own, &[("sec-fetch-site", "cross-site"), ("origin", "https://help.example.org")]));
         assert!(taken(&own, &[("origin", "https://help.example.org")]));
-        for origin in ["https://evil.example", "http://help.example.org", "https://help.example.org.evil", "null"] {
+        for origin in
+            ["https://evil.example", "http://help.example.org", "https://help.example.org.evil", "null"]
+        {
             assert!(!taken(&own, &[("origin", origin)]), "{origin}");
         }
         assert!(taken(&http(None), &[("origin", "http://127.0.0.1:8080"), ("host", "127.0.0.1:8080")]));

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use sqlx::Row;
-use ticketd::tickets::linking;
 use ticketd::people;
+use ticketd::tickets::linking;
 
 use super::{PASSWORD, account, desk, logs_in, me, whose};
 use crate::harness::members::{in_discord, links};
@@ -25,7 +25,8 @@ async fn the_account_of_a_linked_address_survives_with_everything_it_has() {
 async fn of_the_one_who_is_merged_log_ins_tokens_and_links_end_and_the_rest_moves() {
     let (desk, browser) = desk().await;
     let eve = account(&desk, &browser, "old@example.net").await;
-    let (from, into) = (whose(&desk, "old@example.net").await.expect("a person"), in_discord(&desk, 1, "New").await);
+    let (from, into) =
+        (whose(&desk, "old@example.net").await.expect("a person"), in_discord(&desk, 1, "New").await);
     let token = eve.post("/api/auth/me/tokens", &json!({"name": "x", "scopes": ["tickets:read"]})).await;
     let program = browser.with(&token.text("/token"));
     let now = desk.clock.now();
@@ -39,7 +40,10 @@ async fn of_the_one_who_is_merged_log_ins_tokens_and_links_end_and_the_rest_move
     // What an earlier offer left behind makes room.
     let offered = "INSERT INTO second_factors (person_id, secret, created_at) VALUES ($1, decode(repeat('11', 20), 'hex'), $2)";
     sqlx::query(offered).bind(into.0).bind(now).execute(&desk.db).await.expect("an offer");
-    assert_eq!(browser.post("/api/auth/password/reset", &json!({"email": "old@example.net"})).await.status, 202);
+    assert_eq!(
+        browser.post("/api/auth/password/reset", &json!({"email": "old@example.net"})).await.status,
+        202
+    );
     desk.settle().await;
     let reset = super::token_mailed_to(&desk, "old@example.net", "reset");
 
@@ -55,10 +59,15 @@ async fn of_the_one_who_is_merged_log_ins_tokens_and_links_end_and_the_rest_move
     assert_eq!(browser.post("/api/auth/password/reset/confirm", &late).await.status, 400, "the link is void");
     for table in ["external_identities", "second_factors", "recovery_codes", "credentials"] {
         let owners = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT person_id FROM {table}")));
-        let owners: Vec<i64> = owners.fetch_all(&desk.db).await.expect("rows").iter().map(|r| r.get(0)).collect();
+        let owners: Vec<i64> =
+            owners.fetch_all(&desk.db).await.expect("rows").iter().map(|r| r.get(0)).collect();
         assert_eq!(owners, [into.0], "{table}");
     }
     let asked = logs_in(&browser, "old@example.net", PASSWORD).await;
-    assert_eq!(asked.at("/type"), json!("/problems/second-factor"), "password and second factor moved together");
+    assert_eq!(
+        asked.at("/type"),
+        json!("/problems/second-factor"),
+        "password and second factor moved together"
+    );
     desk.close().await;
 }

@@ -23,7 +23,10 @@ async fn a_changed_password_ends_all_other_log_ins_and_a_mail_says_so() {
     insta::assert_snapshot!(change(PASSWORD, "short").await.problem(), @"400: new: the password has 5 characters: take at least 10");
     assert_eq!(change(PASSWORD, NEW).await.status, 204);
     desk.settle().await;
-    assert_eq!((ada.get("/api/auth/me").await.status, elsewhere.get("/api/auth/me").await.status), (200, 401));
+    assert_eq!(
+        (ada.get("/api/auth/me").await.status, elsewhere.get("/api/auth/me").await.status),
+        (200, 401)
+    );
     assert_eq!(logs_in(&browser, ADA, PASSWORD).await.status, 401);
     assert_eq!(logs_in(&browser, ADA, NEW).await.status, 200);
     let raw = desk.last_mail_to(ADA);
@@ -49,7 +52,10 @@ async fn a_forgotten_password_is_replaced_by_a_link_that_is_good_once_and_for_an
     };
     let late = ask().await;
     desk.clock.advance(TimeDelta::hours(1));
-    assert_eq!(reset(&late, NEW).await.problem(), "400: token: this link is not good any more: ask for another one");
+    assert_eq!(
+        reset(&late, NEW).await.problem(),
+        "400: token: this link is not good any more: ask for another one"
+    );
     let (unused, token) = (ask().await, ask().await);
     insta::assert_snapshot!(reset(&token, "short").await.problem(), @"400: password: the password has 5 characters: take at least 10");
     let (a, b) = tokio::join!(reset(&token, NEW), reset(&token, NEW));
@@ -62,7 +68,11 @@ async fn a_forgotten_password_is_replaced_by_a_link_that_is_good_once_and_for_an
     desk.settle().await;
     assert_eq!(header(&desk.last_mail_to(ADA), "Subject").as_deref(), Some("Your password was changed"));
     let confirm = json!({"token": token, "password": NEW});
-    assert_eq!(browser.post("/api/auth/signup/confirm", &confirm).await.status, 400, "a link for one thing only");
+    assert_eq!(
+        browser.post("/api/auth/signup/confirm", &confirm).await.status,
+        400,
+        "a link for one thing only"
+    );
     desk.close().await;
 }
 
@@ -95,6 +105,7 @@ async fn staff_whom_an_admin_entered_choose_their_first_password_by_the_link() {
     let unproven = "SELECT count(*) FROM identities WHERE verified_at IS NULL";
     assert_eq!(desk.count(unproven).await, 0, "the address is proven by it");
     assert_eq!(entries(&desk).await, ["password.reset person:1 {}"]);
+    desk.settle().await;
     desk.close().await;
 }
 
@@ -109,7 +120,11 @@ async fn a_password_that_was_hashed_otherwise_is_hashed_anew_at_log_in() {
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         argon2.hash_password(PASSWORD.as_bytes()).expect("a hash").to_string()
     };
-    sqlx::query("UPDATE credentials SET password_hash = $1").bind(&old).execute(&desk.db).await.expect("an old hash");
+    sqlx::query("UPDATE credentials SET password_hash = $1")
+        .bind(&old)
+        .execute(&desk.db)
+        .await
+        .expect("an old hash");
     let stored = async || -> String {
         sqlx::query("SELECT password_hash FROM credentials").fetch_one(&desk.db).await.expect("a hash").get(0)
     };

@@ -52,7 +52,10 @@ async fn desk_of_bea(more: &str) -> (Desk, Browser, Browser) {
 #[tokio::test]
 async fn a_second_factor_is_asked_for_once_a_first_code_was_typed() {
     let (desk, browser, bea) = desk_of_bea("").await;
-    assert_eq!(bea.post("/api/auth/me/second-factor", &json!({})).await.problem(), "400: password: type your password as well");
+    assert_eq!(
+        bea.post("/api/auth/me/second-factor", &json!({})).await.problem(),
+        "400: password: type your password as well"
+    );
     let wrong = bea.post("/api/auth/me/second-factor", &json!({"password": "wrong password"})).await;
     assert_eq!(wrong.problem(), "400: password: that is not your password");
     let offered = bea.post("/api/auth/me/second-factor", &json!({"password": STAFF_PASSWORD})).await;
@@ -81,12 +84,20 @@ async fn a_second_factor_is_asked_for_once_a_first_code_was_typed() {
     let ahead = app.code(desk.clock.now() + TimeDelta::seconds(30));
     assert_eq!(log_in(&browser, Some(&ahead)).await.status, 200, "a phone's clock may be ahead");
     let behind = app.code(desk.clock.now());
-    assert_eq!(log_in(&browser, Some(&behind)).await.status, 401, "an older one than the last may have been seen");
+    assert_eq!(
+        log_in(&browser, Some(&behind)).await.status,
+        401,
+        "an older one than the last may have been seen"
+    );
     let again = bea.post("/api/auth/me/second-factor", &json!({"password": STAFF_PASSWORD})).await;
     assert_eq!(again.status, 409);
     log_is_clean(&desk, &[&app.0, &codes[0], &code]);
-    let kinds: Vec<String> = entries(&desk).await.iter().filter_map(|e| e.split(' ').next().map(str::to_owned)).collect();
-    assert_eq!(kinds, ["second_factor.enabled", "login.failed", "login.failed", "login.failed", "login.failed"]);
+    let kinds: Vec<String> =
+        entries(&desk).await.iter().filter_map(|e| e.split(' ').next().map(str::to_owned)).collect();
+    assert_eq!(
+        kinds,
+        ["second_factor.enabled", "login.failed", "login.failed", "login.failed", "login.failed"]
+    );
     desk.close().await;
 }
 
@@ -162,7 +173,10 @@ async fn a_new_password_does_not_take_the_second_factor_away() {
     desk.hires("Bea", Role::Moderator, &[]).await;
     let bea = browser.with(&browser.log_in("Bea").await.text("/access_token"));
     sets_up(&desk, &bea).await;
-    assert_eq!(browser.post("/api/auth/password/reset", &json!({"email": "bea@example.org"})).await.status, 202);
+    assert_eq!(
+        browser.post("/api/auth/password/reset", &json!({"email": "bea@example.org"})).await.status,
+        202
+    );
     desk.settle().await;
     let token = super::token_mailed_to(&desk, "bea@example.org", "reset");
     let reset = json!({"token": token, "password": STAFF_PASSWORD});

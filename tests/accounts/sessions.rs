@@ -24,8 +24,13 @@ async fn a_refresh_token_is_good_once_and_gives_the_next_one() {
         let bea = browser.with(&next.text("/access_token"));
         assert_eq!(bea.get("/api/tickets").await.status, 200);
     }
-    assert_eq!(browser.with(&first.text("/access_token")).get("/api/tickets").await.status, 401, "its time is over");
-    let stored = "SELECT count(*) FROM refresh_tokens WHERE position('tdr_' IN encode(token_hash, 'escape')) > 0";
+    assert_eq!(
+        browser.with(&first.text("/access_token")).get("/api/tickets").await.status,
+        401,
+        "its time is over"
+    );
+    let stored =
+        "SELECT count(*) FROM refresh_tokens WHERE position('tdr_' IN encode(token_hash, 'escape')) > 0";
     assert_eq!(desk.count(stored).await, 0, "only hashes are stored");
     assert_eq!(desk.count("SELECT count(*) FROM sessions").await, 1);
     log_is_clean(&desk, &["tdr_", "bea@example.org"]);
@@ -47,7 +52,11 @@ async fn a_refresh_token_that_was_copied_ends_the_log_in_for_owner_and_thief() {
     let next = json!({"refresh_token": owner.text("/refresh_token")});
     let refused = browser.post("/api/auth/refresh", &next).await;
     insta::assert_snapshot!(refused.problem(), @"401: this log-in has ended: log in again");
-    assert_eq!(browser.with(&elsewhere).get("/api/tickets").await.status, 200, "another log-in of hers goes on");
+    assert_eq!(
+        browser.with(&elsewhere).get("/api/tickets").await.status,
+        200,
+        "another log-in of hers goes on"
+    );
     assert_eq!(entries(&desk).await, [r#"session.reuse_detected person:1 {"session":1}"#]);
     desk.close().await;
 }
@@ -71,9 +80,8 @@ async fn of_two_who_show_one_refresh_token_at_once_only_one_gets_on_and_not_for_
 async fn a_log_in_ends_by_its_time_by_its_owner_and_with_its_person() {
     let (desk, browser) = desk_with("[auth]\nrefresh_days = 2\n").await;
     let bea = desk.hires("Bea", Role::Moderator, &[]).await;
-    let refresh = async |token: &str| {
-        browser.post("/api/auth/refresh", &json!({"refresh_token": token})).await.status
-    };
+    let refresh =
+        async |token: &str| browser.post("/api/auth/refresh", &json!({"refresh_token": token})).await.status;
     let late = browser.log_in("Bea").await.text("/refresh_token");
     desk.clock.advance(TimeDelta::days(2));
     assert_eq!(refresh(&late).await, 401, "its time is over");
@@ -91,7 +99,11 @@ async fn a_log_in_ends_by_its_time_by_its_owner_and_with_its_person() {
     assert_eq!(browser.post_empty("/api/auth/logout", "none").await.status, 401, "nothing was shown");
 
     let off = browser.log_in("Bea").await.text("/refresh_token");
-    sqlx::query("UPDATE persons SET active = FALSE WHERE id = $1").bind(bea.0).execute(&desk.db).await.expect("off");
+    sqlx::query("UPDATE persons SET active = FALSE WHERE id = $1")
+        .bind(bea.0)
+        .execute(&desk.db)
+        .await
+        .expect("off");
     assert_eq!(refresh(&off).await, 401, "the person was switched off");
     for wrong in ["", "tdr_", "tdr_x", "x", &"tdr_a".repeat(10_000)] {
         assert_eq!(refresh(wrong).await, 401);
@@ -158,8 +170,12 @@ async fn what_is_over_is_swept_and_what_goes_on_is_not() {
     let ended = browser.log_in("Bea").await.text("/refresh_token");
     assert_eq!(browser.post("/api/auth/logout", &json!({"refresh_token": ended})).await.status, 204);
     let token = browser.log_in("Bea").await.text("/refresh_token");
-    let token = browser.post("/api/auth/refresh", &json!({"refresh_token": token})).await.text("/refresh_token");
-    assert_eq!(browser.post("/api/auth/password/reset", &json!({"email": "bea@example.org"})).await.status, 202);
+    let token =
+        browser.post("/api/auth/refresh", &json!({"refresh_token": token})).await.text("/refresh_token");
+    assert_eq!(
+        browser.post("/api/auth/password/reset", &json!({"email": "bea@example.org"})).await.status,
+        202
+    );
     desk.settle().await;
     let sweep = async || {
         let mut tx = desk.db.begin().await.expect("a transaction");

@@ -48,10 +48,14 @@ async fn who_wrote_before_signs_up_confirms_and_finds_their_tickets() {
     let ada = logs_in(&browser, ADA, PASSWORD).await;
     let ada = browser.with(&ada.text("/access_token"));
     let me = me(&ada).await;
-    assert_eq!((&me["name"], &me["role"], &me["email"]), (&json!("Ada Lovelace"), &json!("user"), &json!(ADA)));
+    assert_eq!(
+        (&me["name"], &me["role"], &me["email"]),
+        (&json!("Ada Lovelace"), &json!("user"), &json!(ADA))
+    );
     assert_eq!(whose(&desk, ADA).await, before, "the same person");
     assert_eq!(ada.get("/api/tickets").await.at("/tickets/0/subject"), json!("Refund"));
-    let unproven = "SELECT count(*) FROM identities WHERE address = 'ada@example.net' AND verified_at IS NULL";
+    let unproven =
+        "SELECT count(*) FROM identities WHERE address = 'ada@example.net' AND verified_at IS NULL";
     assert_eq!(desk.count(unproven).await, 0);
     let kept = "SELECT count(*) FROM account_letters WHERE password_hash IS NOT NULL";
     assert_eq!(desk.count(kept).await, 0, "the letter forgets the password");
@@ -72,7 +76,10 @@ async fn a_link_alone_opens_nothing_so_nobody_confirms_what_another_signed_up_fo
     insta::assert_snapshot!(page.page(), @"200: Confirm your account Type the password that you chose when you signed up. Password Confirm");
     assert_eq!(whose(&desk, ADA).await, None, "looking at the page does nothing");
     let type_in = async |password: &str| {
-        browser.post("/api/auth/signup/confirm", &json!({"token": eves, "password": password})).await.problem()
+        browser
+            .post("/api/auth/signup/confirm", &json!({"token": eves, "password": password}))
+            .await
+            .problem()
     };
     insta::assert_snapshot!(type_in("Ada's own password").await, @"400: password: that is not the password that was chosen when this address signed up (tries left: 4)");
     for left in [3, 2, 1, 0] {
@@ -91,11 +98,16 @@ async fn a_link_alone_opens_nothing_so_nobody_confirms_what_another_signed_up_fo
 #[tokio::test]
 async fn the_answer_and_the_work_are_the_same_whoever_has_the_address() {
     let (desk, browser) = desk().await;
+    desk.hires("Dora", Role::Admin, &[]).await;
     account(&desk, &browser, "account@example.net").await;
     desk.handles(&mail("wrote@example.net", "Refund", "I want a refund.")).await;
     desk.handles(&mail("off@example.net", "Refund", "I want a refund.")).await;
     let off = whose(&desk, "off@example.net").await.expect("a person");
-    sqlx::query("UPDATE persons SET active = FALSE WHERE id = $1").bind(off.0).execute(&desk.db).await.expect("off");
+    sqlx::query("UPDATE persons SET active = FALSE WHERE id = $1")
+        .bind(off.0)
+        .execute(&desk.db)
+        .await
+        .expect("off");
     let staff = NewStaff {
         name: "Nik".to_owned(),
         email: "staff@example.net".to_owned(),
@@ -121,8 +133,12 @@ async fn the_answer_and_the_work_are_the_same_whoever_has_the_address() {
         assert_eq!((after.0 - before.0, after.1 - before.1), (2, 2), "{who}: the same work");
         seen.push((up.status, up.body, reset.status, reset.body));
         desk.settle().await;
-        let subjects: Vec<_> =
-            desk.mails_to(&email).split_off(mails).iter().filter_map(|m| header(&m.text(), "Subject")).collect();
+        let subjects: Vec<_> = desk
+            .mails_to(&email)
+            .split_off(mails)
+            .iter()
+            .filter_map(|m| header(&m.text(), "Subject"))
+            .collect();
         let expected: &[&str] = match who {
             "account" | "staff" => &["You have an account already", "Choose a new password"],
             "off" => &[],
@@ -134,8 +150,13 @@ async fn the_answer_and_the_work_are_the_same_whoever_has_the_address() {
     }
     seen.dedup();
     assert_eq!(seen.len(), 1, "{seen:?}");
-    let failed = entries(&desk).await.into_iter().filter(|e| e.starts_with("login.failed")).collect::<Vec<_>>();
-    assert_eq!(failed, [r#"login.failed person:1 {"wrong":"password"}"#], "of an existing account, without its address");
+    let failed =
+        entries(&desk).await.into_iter().filter(|e| e.starts_with("login.failed")).collect::<Vec<_>>();
+    assert_eq!(
+        failed,
+        [r#"login.failed person:2 {"wrong":"password"}"#],
+        "of an existing account, without its address"
+    );
     desk.close().await;
 }
 
@@ -155,7 +176,8 @@ async fn nobodys_inbox_is_filled_and_a_link_has_its_time() {
     desk.settle().await;
     assert_eq!(desk.mails_to(ADA).len(), 4, "an hour later there is room again");
     for wrong in ["", "1", "1.", ".", "x.y", "9999999999999999999999.x", "4.AAAA"] {
-        let refused = browser.post("/api/auth/signup/confirm", &json!({"token": wrong, "password": PASSWORD})).await;
+        let refused =
+            browser.post("/api/auth/signup/confirm", &json!({"token": wrong, "password": PASSWORD})).await;
         assert_eq!(refused.status, 400, "{wrong}");
     }
     desk.close().await;
@@ -198,13 +220,15 @@ async fn an_account_that_came_about_meanwhile_is_not_taken_over() {
     };
     people::save_staff(&desk.db, &staff, desk.clock.now()).await.expect("staff");
     desk.settle().await;
-    let refused = browser.post("/api/auth/signup/confirm", &json!({"token": token, "password": PASSWORD})).await;
+    let refused =
+        browser.post("/api/auth/signup/confirm", &json!({"token": token, "password": PASSWORD})).await;
     insta::assert_snapshot!(refused.problem(), @"409: there is an account with this address already: log in, or ask for a link to choose another password");
     assert_eq!(logs_in(&browser, ADA, PASSWORD).await.status, 401);
 
     // Who was switched off does not come back that way.
     sqlx::query("UPDATE persons SET active = FALSE").execute(&desk.db).await.expect("off");
-    let refused = browser.post("/api/auth/signup/confirm", &json!({"token": token, "password": PASSWORD})).await;
+    let refused =
+        browser.post("/api/auth/signup/confirm", &json!({"token": token, "password": PASSWORD})).await;
     insta::assert_snapshot!(refused.problem(), @"403: this account was switched off: ask an admin");
     desk.close().await;
 }
@@ -215,19 +239,24 @@ async fn the_pages_confirm_by_a_button_and_show_what_a_link_holds_as_text() {
     assert_eq!(signs_up(&browser, ADA, PASSWORD).await.status, 202);
     desk.settle().await;
     let token = token_mailed_to(&desk, ADA, "confirm");
-    let wrong = browser.submit("/account/confirm", &[("token", &token), ("password", "wrong password")]).await;
+    let wrong =
+        browser.submit("/account/confirm", &[("token", &token), ("password", "wrong password")]).await;
     insta::assert_snapshot!(wrong.page(), @"400: Confirm your account That is not the password that was chosen when this address signed up (tries left: 4). Type the password that you chose when you signed up. Password Confirm");
     let right = browser.submit("/account/confirm", &[("token", &token), ("password", PASSWORD)]).await;
     insta::assert_snapshot!(right.page(), @"200: Your account is ready Your address is confirmed. You can log in now.");
     let late = browser.submit("/account/confirm", &[("token", &token), ("password", PASSWORD)]).await;
     insta::assert_snapshot!(late.page(), @"400: That did not work This link is not good any more: ask for another one.");
     for path in ["confirm", "reset", "link"] {
-        let page = browser.get(&format!("/account/{path}?token=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")).await;
+        let page =
+            browser.get(&format!("/account/{path}?token=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")).await;
         assert_eq!(page.status, 200);
         assert!(!page.body.contains("<script"), "{}", page.body);
         let policy = page.header("content-security-policy");
         assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
-        assert_eq!((page.header("referrer-policy"), page.header("cache-control")), ("no-referrer", "no-store"));
+        assert_eq!(
+            (page.header("referrer-policy"), page.header("cache-control")),
+            ("no-referrer", "no-store")
+        );
         let odd = browser.post(&format!("/account/{path}"), &json!({"token": 1})).await;
         assert!((400..500).contains(&odd.status), "{path}: {}", odd.status);
     }

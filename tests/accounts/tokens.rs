@@ -11,7 +11,8 @@ async fn a_token_does_what_its_scopes_say_until_it_expires_or_is_revoked() {
     let (desk, browser) = desk().await;
     desk.hires("Bea", Role::Moderator, &[]).await;
     let bea = browser.with(&browser.log_in("Bea").await.text("/access_token"));
-    let made = bea.post("/api/auth/me/tokens", &json!({"name": " export ", "scopes": ["tickets:read"]})).await;
+    let made =
+        bea.post("/api/auth/me/tokens", &json!({"name": " export ", "scopes": ["tickets:read"]})).await;
     assert_eq!(made.status, 201, "{}", made.body);
     let secret = made.text("/token");
     assert!(secret.starts_with("tdk_") && secret.len() == 47, "{secret}");
@@ -26,7 +27,10 @@ async fn a_token_does_what_its_scopes_say_until_it_expires_or_is_revoked() {
     }
     assert_eq!(program.post_empty("/api/auth/logout", "none").await.status, 403);
     let list = bea.get("/api/auth/me/tokens").await;
-    assert_eq!((list.at("/0/last_used_at"), list.at("/0/token")), (json!("2026-11-21T09:00:00Z"), json!(null)));
+    assert_eq!(
+        (list.at("/0/last_used_at"), list.at("/0/token")),
+        (json!("2026-11-21T09:00:00Z"), json!(null))
+    );
     assert_eq!(list.at("/0/name"), json!("export"));
 
     let short = json!({"name": "short", "scopes": ["tickets:read"], "expires_at": "2026-11-21T10:00:00Z"});
@@ -43,7 +47,8 @@ async fn a_token_does_what_its_scopes_say_until_it_expires_or_is_revoked() {
     assert_eq!(bea.delete("/api/auth/me/tokens/1").await.status, 204);
     assert_eq!(program.get("/api/tickets").await.status, 401, "at once");
     assert_eq!(bea.delete("/api/auth/me/tokens/1").await.status, 404);
-    let kinds: Vec<String> = entries(&desk).await.iter().map(|e| e.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
+    let kinds: Vec<String> =
+        entries(&desk).await.iter().map(|e| e.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(kinds, ["token.created token:1", "token.created token:2", "token.revoked token:1"]);
     log_is_clean(&desk, &[&secret]);
     desk.close().await;

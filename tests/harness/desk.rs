@@ -214,11 +214,7 @@ impl Desk {
             reason = "the test's server, which ends with the test's runtime"
         )]
         tokio::spawn(ticketd::web::serve(listener, router, CancellationToken::new()));
-        Api {
-            base,
-            token: None,
-            client: reqwest::Client::builder().no_proxy().build().expect("a client"),
-        }
+        Api { base, token: None, client: reqwest::Client::builder().no_proxy().build().expect("a client") }
     }
 
     /// A log-in to the API.

@@ -93,7 +93,10 @@ impl FakeProvider {
             .route("/authorize", get(authorize))
             .route("/token", post(token))
             .with_state(provider.clone());
-        #[expect(clippy::disallowed_methods, reason = "a server of the test's, which ends with the test's runtime")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a server of the test's, which ends with the test's runtime"
+        )]
         tokio::spawn(async move { axum::serve(listener, router).await });
         provider
     }
@@ -121,7 +124,9 @@ impl FakeProvider {
 
     /// Ada, as providers tell of somebody.
     pub fn signs_in(&self, subject: &str, email: &str) {
-        self.is_signed_in(json!({"sub": subject, "email": email, "email_verified": true, "name": "Ada Lovelace"}));
+        self.is_signed_in(
+            json!({"sub": subject, "email": email, "email_verified": true, "name": "Ada Lovelace"}),
+        );
     }
 
     /// Who sits in front of the browser does not allow it.
@@ -168,7 +173,8 @@ impl FakeProvider {
 
 fn fault(world: &mut World, what: &str) -> Response {
     world.faults.push(what.to_owned());
-    (StatusCode::BAD_REQUEST, Json(json!({"error": "invalid_request", "error_description": what}))).into_response()
+    (StatusCode::BAD_REQUEST, Json(json!({"error": "invalid_request", "error_description": what})))
+        .into_response()
 }
 
 async fn discovery(State(provider): State<FakeProvider>) -> Response {
@@ -222,7 +228,9 @@ async fn authorize(State(provider): State<FakeProvider>, Query(asked): Query<Fie
     if state.len() < 22 || nonce.len() < 22 || challenge.len() != 43 || state == nonce {
         return fault(&mut world, "state, nonce or code_challenge can be guessed");
     }
-    let back = |query: String| Redirect::to(&format!("{}?{query}&state={state}", get("redirect_uri"))).into_response();
+    let back = |query: String| {
+        Redirect::to(&format!("{}?{query}&state={state}", get("redirect_uri"))).into_response()
+    };
     let Some(person) = world.person.clone() else {
         return back("error=access_denied&error_description=%3Cscript%3E".to_owned());
     };
@@ -235,7 +243,8 @@ async fn authorize(State(provider): State<FakeProvider>, Query(asked): Query<Fie
 /// RFC 6749 §2.3.1: HTTP Basic, both parts encoded as in a form.
 fn is_authenticated(headers: &HeaderMap) -> bool {
     let given = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let decoded = given.strip_prefix("Basic ").and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default();
+    let decoded =
+        given.strip_prefix("Basic ").and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default();
     let text = String::from_utf8(decoded).unwrap_or_default();
     let encoded = |text: &str| {
         let pair = reqwest::Url::parse_with_params("http://x", [("k", text)]).expect("a URL");
@@ -244,7 +253,11 @@ fn is_authenticated(headers: &HeaderMap) -> bool {
     text == format!("{}:{}", encoded(CLIENT_ID), encoded(CLIENT_SECRET))
 }
 
-async fn token(State(provider): State<FakeProvider>, headers: HeaderMap, Form(form): Form<Fields>) -> Response {
+async fn token(
+    State(provider): State<FakeProvider>,
+    headers: HeaderMap,
+    Form(form): Form<Fields>,
+) -> Response {
     let mut world = provider.world();
     if world.broken {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();

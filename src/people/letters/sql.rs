@@ -16,11 +16,17 @@ pub(super) async fn take_turn_for(tx: &mut Tx, address: &str) -> sqlx::Result<()
 }
 
 /// Letters that somebody asked for, to an address.
-pub(super) async fn asked_since(tx: &mut Tx, address: &str, since: DateTime<Utc>) -> sqlx::Result<i64> {
+pub(super) async fn asked_since(
+    tx: &mut Tx,
+    address: &str,
+    kinds: &[String],
+    since: DateTime<Utc>,
+) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
-        r#"SELECT count(*) AS "n!" FROM account_letters WHERE address = $1 AND created_at > $2 AND kind <> 'changed'"#,
+        r#"SELECT count(*) AS "n!" FROM account_letters WHERE address = $1 AND created_at > $2 AND kind = ANY ($3)"#,
         address,
-        since
+        since,
+        kinds
     )
     .fetch_one(&mut **tx)
     .await
@@ -70,9 +76,7 @@ pub(super) async fn find(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Optio
 }
 
 pub(super) async fn set_sent(tx: &mut Tx, id: i64, now: DateTime<Utc>) -> sqlx::Result<()> {
-    sqlx::query!("UPDATE account_letters SET sent_at = $2 WHERE id = $1", id, now)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!("UPDATE account_letters SET sent_at = $2 WHERE id = $1", id, now).execute(&mut **tx).await?;
     Ok(())
 }
 

@@ -114,11 +114,7 @@ pub(super) async fn use_recovery_code(
     Ok(used.rows_affected() == 1)
 }
 
-pub(super) async fn replace_recovery_codes(
-    tx: &mut Tx,
-    person: i64,
-    hashes: &[Vec<u8>],
-) -> sqlx::Result<()> {
+pub(super) async fn replace_recovery_codes(tx: &mut Tx, person: i64, hashes: &[Vec<u8>]) -> sqlx::Result<()> {
     sqlx::query!("DELETE FROM recovery_codes WHERE person_id = $1", person).execute(&mut **tx).await?;
     sqlx::query!(
         "INSERT INTO recovery_codes (person_id, code_hash) SELECT $1, hash FROM unnest($2::BYTEA[]) AS h (hash)",
@@ -131,9 +127,8 @@ pub(super) async fn replace_recovery_codes(
 }
 
 pub(super) async fn remove(tx: &mut Tx, person: i64) -> sqlx::Result<bool> {
-    let removed = sqlx::query!("DELETE FROM second_factors WHERE person_id = $1", person)
-        .execute(&mut **tx)
-        .await?;
+    let removed =
+        sqlx::query!("DELETE FROM second_factors WHERE person_id = $1", person).execute(&mut **tx).await?;
     Ok(removed.rows_affected() == 1)
 }
 

@@ -66,7 +66,9 @@ const TOO_MANY_CODES: u64 = 15 * 60;
 impl From<SecondFactorError> for Error {
     fn from(error: SecondFactorError) -> Self {
         match error {
-            SecondFactorError::AlreadyActive | SecondFactorError::NotActive => Self::Conflict(error.to_string()),
+            SecondFactorError::AlreadyActive | SecondFactorError::NotActive => {
+                Self::Conflict(error.to_string())
+            }
             SecondFactorError::WrongCode => fault("code", error),
             SecondFactorError::TooMany => Self::TooMany(TOO_MANY_CODES),
             SecondFactorError::Database(error) => error.into(),

@@ -222,10 +222,7 @@ struct OwnSession {
     tag = "account",
     responses((status = 200, description = "Log-ins that go on", body = Vec<OwnSession>))
 )]
-async fn list_sessions(
-    State(state): State<Shared>,
-    caller: Caller,
-) -> Result<Json<Vec<OwnSession>>, Error> {
+async fn list_sessions(State(state): State<Shared>, caller: Caller) -> Result<Json<Vec<OwnSession>>, Error> {
     let current = session_of(&caller);
     let shown = |s: Session| OwnSession {
         current: Some(s.id) == current,

@@ -66,10 +66,7 @@ fn see_other(to: &str) -> Result<Response, Error> {
          content_type = "text/html"),
     )
 )]
-async fn start(
-    State(state): State<Shared>,
-    Params(query): Params<Start>,
-) -> Result<Response, Error> {
+async fn start(State(state): State<Shared>, Params(query): Params<Start>) -> Result<Response, Error> {
     let provider = state.oidc.as_ref().ok_or(Error::NotFound)?;
     let return_to = query.return_to.unwrap_or_else(|| "/".to_owned());
     if !is_own_path(&return_to) {
@@ -153,18 +150,24 @@ async fn come_back(
     };
     let Some(returned) = returned else {
         let why = "This sign-in did not begin in this browser, was finished already, or took more than ten minutes.";
-        return Ok(Page::refusal(StatusCode::BAD_REQUEST, "Sign in again", why).again(provider).into_response());
+        return Ok(Page::refusal(StatusCode::BAD_REQUEST, "Sign in again", why)
+            .again(provider)
+            .into_response());
     };
     if query.iss.as_deref().is_some_and(|iss| iss != provider.issuer()) {
         let why = "The answer came from another provider than the one that was asked.";
-        return Ok(Page::refusal(StatusCode::BAD_REQUEST, "Sign in again", why).again(provider).into_response());
+        return Ok(Page::refusal(StatusCode::BAD_REQUEST, "Sign in again", why)
+            .again(provider)
+            .into_response());
     }
     let Some(code) = query.code.filter(|_| query.error.is_none()) else {
         let why = match query.error.as_deref() {
             Some("access_denied") => format!("{name} says that you did not allow it."),
             _ => format!("{name} did not sign you in, and gives no reason that we know."),
         };
-        return Ok(Page::refusal(StatusCode::FORBIDDEN, "Not signed in", &why).again(provider).into_response());
+        return Ok(Page::refusal(StatusCode::FORBIDDEN, "Not signed in", &why)
+            .again(provider)
+            .into_response());
     };
     let visitor = match provider.visitor(code, returned.pkce_verifier, returned.nonce, now).await {
         Ok(visitor) => visitor,
@@ -204,7 +207,8 @@ fn failed(provider: &Provider, error: &OidcError) -> Response {
         }
         OidcError::Unreachable(cause) => {
             tracing::warn!(error = format!("{cause:#}"), "a sign-in failed: {error}");
-            let why = format!("{name} does not answer as it should. Try again, or log in with your password.");
+            let why =
+                format!("{name} does not answer as it should. Try again, or log in with your password.");
             Page::refusal(StatusCode::BAD_GATEWAY, "Not signed in", &why)
         }
     };
@@ -280,9 +284,17 @@ mod tests {
         for own in ["/", "/tickets/1042?x=1#y", "/a//b", "/%2F%2Fevil.example"] {
             assert!(is_own_path(own), "{own}");
         }
-        for other in
-            ["", "tickets", "//evil.example", "/\\evil.example", "https://evil.example", "/\t/evil.example", "/\n", "/a b", "/ä"]
-        {
+        for other in [
+            "",
+            "tickets",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "/\t/evil.example",
+            "/\n",
+            "/a b",
+            "/ä",
+        ] {
             assert!(!is_own_path(other), "{other:?}");
         }
     }
