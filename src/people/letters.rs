@@ -312,7 +312,7 @@ mod tests {
         assert!(!other(|r| r.id = 18) && !other(|r| r.kind = Kind::Confirm));
         assert!(!other(|r| r.address = "eve@example.net".into()));
         assert!(!other(|r| r.created_at += TimeDelta::microseconds(1)));
-        for wrong in ["", &signature[1..], &format!("{signature}=")] {
+        for wrong in ["", signature.split_at(42).0, &format!("{signature}=")] {
             assert!(!one.is_token(wrong, Purpose::ByMail, &row()), "{wrong}");
         }
     }
