@@ -18,14 +18,17 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::database::{self, Keep, PrivatePostgres};
 use crate::deliver::letter::Letters;
+use crate::deliver::webhook::Webhooks;
 use crate::deliver::{Deliver, mailer::Mailer};
 use crate::discord::api::Api;
 use crate::ingest::Ingest;
 use crate::mail::token::Signer;
 use crate::people::letters::LetterKey;
 use crate::people::link::CodeKey;
-use crate::tickets::threads;
+use crate::settings::Settings;
+use crate::tickets::{csat, threads};
 use crate::triage::Triage;
+use crate::web::feed::Feed;
 use crate::web::limits::Limits;
 use crate::web::{self, auth::AccessTokens};
 use crate::worker::{self, Pulse, Stages};
@@ -140,19 +143,22 @@ impl App {
         let letter_key = LetterKey::new(&masters);
         threads::configure(&db, config.discord.as_ref().map(shown_in)).await?;
         threads::resume(&db, clock.now()).await?;
-        let (c, s) = (|| Arc::clone(&config), || signer.clone());
+        csat::configure(&db, config.mail.survey).await?;
+        let settings = Settings::new(&db, &clock, &config);
+        let (c, s, l) = (|| Arc::clone(&config), || signer.clone(), || settings.clone());
         let m = || Arc::clone(&mailer);
         let stages = Stages {
             ingest: Ingest {
                 db: db.clone(),
                 clock: clock.clone(),
                 config: c(),
+                settings: l(),
                 signer: s(),
                 discord: discord.clone(),
                 code_key: code_key.clone(),
             },
-            triage: Triage { db: db.clone(), clock: clock.clone(), config: c(), gemini },
-            assign: Assign { db: db.clone(), clock: clock.clone(), config: c() },
+            triage: Triage { db: db.clone(), clock: clock.clone(), config: c(), settings: l(), gemini },
+            assign: Assign { db: db.clone(), clock: clock.clone(), settings: l() },
             deliver: Deliver {
                 db: db.clone(),
                 clock: clock.clone(),
@@ -170,18 +176,23 @@ impl App {
                 letter_key: letter_key.clone(),
                 mailer: m(),
             },
+            webhooks: Webhooks::new(&config, db.clone(), clock.clone())?,
             db: db.clone(),
             clock: clock.clone(),
-            config: c(),
+            settings: l(),
         };
         let tokens = AccessTokens::new(&masters, config.auth.access_minutes);
         let limits = Arc::new(Limits::new(&config.limits));
+        let feed = Feed::begin(&db).await?;
         let web = web::State {
             db,
             clock,
             config: Arc::clone(&config),
+            settings,
             tokens,
+            signer: signer.clone(),
             limits,
+            feed,
             letter_key: letter_key.clone(),
             oidc: web::oidc::Provider::new(&config)?.map(Arc::new),
             metrics,
@@ -194,10 +205,21 @@ impl App {
         web::router(self.web.clone())
     }
 
+    /// What streams of events read from; somebody must run it ([`App::run`] does).
+    pub fn feed(&self) -> Feed {
+        self.web.feed.clone()
+    }
+
     /// The gateway to Discord, where it is configured.
     pub fn gateway(&self) -> Option<sources::discord::Gateway> {
         let api = self.stages.ingest.discord.as_ref()?;
-        sources::discord::Gateway::new(&self.stages.db, &self.stages.clock, &self.config, api)
+        sources::discord::Gateway::new(
+            &self.stages.db,
+            &self.stages.clock,
+            &self.stages.settings,
+            &self.config,
+            api,
+        )
     }
 
     /// Runs until `stop`, then stops in order: sources take nothing in any more, the worker finishes what is in hand,
@@ -221,6 +243,13 @@ impl App {
         let mut web_running = JoinSet::new();
         if let Some(listener) = listeners.http {
             web_running.spawn(web::serve(listener, self.router(), web_stop.clone()));
+        }
+        {
+            let (feed, db, stop) = (self.web.feed.clone(), self.stages.db.clone(), web_stop.clone());
+            web_running.spawn(supervised("feed", web_stop.clone(), move || {
+                let (feed, db, stop) = (feed.clone(), db.clone(), stop.clone());
+                async move { feed.run(&db, &stop).await }
+            }));
         }
         if let Some(listener) = listeners.metrics {
             web_running.spawn(web::serve(listener, web::metrics_router(self.web.clone()), web_stop.clone()));

@@ -20,19 +20,22 @@ pub struct Actor {
     pub person: Option<PersonId>,
     /// The API token that was shown.
     pub token: Option<i64>,
-    /// `web`, `discord` or `command`.
+    /// `web`, `discord`, `command` or `ticketd`.
     pub channel: &'static str,
 }
 
 impl Actor {
     /// Who runs a command on the server.
     pub const COMMAND: Self = Self { person: None, token: None, channel: "command" };
+    /// ticketd itself, by its rules.
+    pub const TICKETD: Self = Self { person: None, token: None, channel: "ticketd" };
     /// Somebody at the web server of whom nothing is known.
     pub const STRANGER: Self = Self { person: None, token: None, channel: "web" };
 }
 
 /// One line of the log.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = AuditEntry)]
 pub struct Entry {
     pub seq: i64,
     pub at: DateTime<Utc>,
@@ -42,6 +45,7 @@ pub struct Entry {
     pub channel: String,
     pub action: String,
     pub subject: String,
+    #[schema(value_type = Object)]
     pub data: Value,
     #[serde(skip)]
     hash: Vec<u8>,
@@ -129,7 +133,7 @@ pub async fn list(db: &PgPool, filter: &Filter, limit: i64) -> sqlx::Result<Vec<
 }
 
 /// What a look at the whole chain finds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Verified {
     /// Entries that were looked at.
     pub entries: i64,

@@ -15,6 +15,8 @@ mod auth;
 mod discord;
 mod http;
 mod load;
+mod rules;
+mod webhooks;
 
 pub use auth::{Auth, Oidc, RequireSecondFactor};
 pub(crate) use discord::is_loopback;
@@ -22,6 +24,7 @@ pub use discord::{Discord, PlainMessages, StaffRoles};
 pub use http::{Http, Limits};
 use load::secret;
 pub use load::{LONGEST_GEMINI_TIMEOUT, credentials_folder, search_path, toml_fault};
+pub use webhooks::Webhooks;
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Deserialize)]
@@ -50,6 +53,8 @@ pub struct Config {
     pub assignment: Assignment,
     #[serde(default)]
     pub mail: MailRules,
+    #[serde(default)]
+    pub webhooks: Webhooks,
     #[serde(default)]
     pub telemetry: Telemetry,
     // Accepted, so that one file serves this version and the next; `Config::without_effect` names what is set.
@@ -164,6 +169,8 @@ pub struct Assignment {
 pub struct MailRules {
     pub undo_seconds: i64,
     pub acknowledge: bool,
+    /// Ask requesters how content they were when staff resolves; needs `http.public_url`.
+    pub survey: bool,
     pub loop_per_ticket_hour: i64,
     pub loop_per_address_hour: i64,
     pub loop_per_domain_hour: i64,
@@ -270,6 +277,7 @@ impl Default for MailRules {
         Self {
             undo_seconds: 10,
             acknowledge: true,
+            survey: false,
             loop_per_ticket_hour: 5,
             loop_per_address_hour: 10,
             loop_per_domain_hour: 0,
@@ -363,7 +371,8 @@ impl Config {
             }
         };
         fix(&mut self.data_dir);
-        let mut optional = vec![&mut self.database.url_file, &mut self.auth.secret_file];
+        let mut optional =
+            vec![&mut self.database.url_file, &mut self.auth.secret_file, &mut self.webhooks.ca_file];
         optional.extend(self.gemini.as_mut().map(|g| &mut g.api_key_file));
         optional.extend(self.oidc.as_mut().map(|o| &mut o.client_secret_file));
         optional.extend(self.discord.iter_mut().flat_map(|d| [&mut d.token_file, &mut d.ca_file]));
@@ -414,6 +423,9 @@ impl Config {
         }
         if self.triage.engine == Some(Engine::Gemini) && self.gemini.is_none() {
             bail!("triage: engine is \"gemini\" but the section [gemini] is missing");
+        }
+        if self.mail.survey && self.http.public_url.is_none() {
+            bail!("mail.survey: needs http.public_url, for the link in the mail");
         }
         if self.triage.categories.is_empty() {
             bail!("triage: categories is empty: give at least one");
@@ -502,9 +514,12 @@ mod tests {
     fn the_example_names_every_key_there_is() {
         let example = include_str!("../config/example.toml");
         let source = include_str!("config.rs").lines().take_while(|l| !l.starts_with("#[cfg(test)]"));
-        for line in source
-            .chain(include_str!("config/discord.rs").lines().chain(include_str!("config/auth.rs").lines()))
-        {
+        let sections = [
+            include_str!("config/discord.rs"),
+            include_str!("config/auth.rs"),
+            include_str!("config/webhooks.rs"),
+        ];
+        for line in source.chain(sections.into_iter().flat_map(str::lines)) {
             let field = line.strip_prefix("    pub ").and_then(|l| l.split_once(": ")).map(|(key, _)| key);
             // A function has a parenthesis before its first colon.
             let Some(key) = field.filter(|key| !key.contains('(')) else { continue };

@@ -12,12 +12,14 @@ pub mod queue;
 
 pub mod audit;
 pub mod people;
+pub mod settings;
 
 pub mod tickets;
 
 pub mod assign;
 pub mod deliver;
 pub mod ingest;
+pub mod reports;
 pub mod triage;
 
 pub mod schedule;

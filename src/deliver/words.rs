@@ -30,6 +30,20 @@ pub fn reply(text: &str, author: Option<&str>) -> String {
     }
 }
 
+/// To the requester: how content are you?
+pub fn survey(name: &str, ticket: i64, subject: &str, link: &str) -> String {
+    format!(
+        "{}\n\n\
+         your ticket #{ticket}{} is resolved. How content are you with what we did? Tell us here:\n\n    \
+         {link}\n\n\
+         It takes a click, and you can change your answer for two weeks. Nobody but you has this link.\n\n\
+         If it is not resolved, just answer this mail.\n\n\
+         This mail was sent automatically.\n",
+        greeting(name),
+        if subject.trim().is_empty() { String::new() } else { format!(" “{}”", subject.trim()) }
+    )
+}
+
 /// To staff: this is yours, or there is something new in it.
 pub fn notice(
     ticket: i64,
@@ -279,6 +293,23 @@ mod tests {
             acknowledgement("ada@example.net", 1, "")
                 .starts_with("Hello,\n\nwe have received your message and")
         );
+    }
+
+    #[test]
+    fn the_survey() {
+        insta::assert_snapshot!(survey("Ada", 1042, "Printer", "https://help.example.org/rate/r1042.p7.abc"), @"
+        Hello Ada,
+
+        your ticket #1042 “Printer” is resolved. How content are you with what we did? Tell us here:
+
+            https://help.example.org/rate/r1042.p7.abc
+
+        It takes a click, and you can change your answer for two weeks. Nobody but you has this link.
+
+        If it is not resolved, just answer this mail.
+
+        This mail was sent automatically.
+        ");
     }
 
     #[test]

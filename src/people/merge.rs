@@ -41,6 +41,7 @@ pub async fn merge(tx: &mut Tx, from: PersonId, into: PersonId, now: DateTime<Ut
     api_tokens::revoke_all(tx, from, now).await?;
     letters::end_all(tx, from, now).await?;
     sql::move_codes_and_snippets(tx, from.0, into.0).await?;
+    sql::move_hours(tx, from.0, into.0).await?;
     sql::unite(tx, from.0, into.0).await?;
     sql::retire(tx, from.0, into.0).await
 }

@@ -25,7 +25,7 @@ pub async fn redeem(
     now: DateTime<Utc>,
 ) -> Result<Linked, LinkError> {
     // Nobody is given a ticket while they are merged. The assignment takes its turn before everything else, so must we.
-    changes::take_turn_assigning(tx).await?;
+    let _turn = changes::take_turn_assigning(tx).await?;
     let proven = link::check(tx, key, person, typed, now).await?;
     let linked = link::join(tx, proven, now).await?;
     if let Some(from) = linked.merged {

@@ -138,15 +138,31 @@ impl From<sqlx::Error> for Error {
 impl From<TicketError> for Error {
     fn from(error: TicketError) -> Self {
         match error {
-            TicketError::Unknown(_) => Self::NotFound,
+            TicketError::Unknown(_) | TicketError::Deleted(_) | TicketError::NoParticipant => Self::NotFound,
+            TicketError::Stale(_) => Self::Stale,
             TicketError::WrongStatus(..)
+            | TicketError::Merged(..)
             | TicketError::Raced
             | TicketError::Taken(_)
             | TicketError::Unassigned(_)
+            | TicketError::AtCap { .. }
+            | TicketError::IntoItself
+            | TicketError::OutOfReach(_)
+            | TicketError::RequesterStays
+            | TicketError::TooManyUploads
+            | TicketError::RatingClosed
             | TicketError::TooLate => Self::Conflict(error.to_string()),
-            TicketError::EmptyReply | TicketError::NotStaff | TicketError::UnknownSkill => {
-                Self::BadRequest(error.to_string())
-            }
+            TicketError::FileTooLarge(_) => Self::TooLarge,
+            TicketError::EmptyReply
+            | TicketError::EmptySubject
+            | TicketError::NotStaff
+            | TicketError::NoAddress
+            | TicketError::UnknownMessage(_)
+            | TicketError::UnknownUpload(_)
+            | TicketError::TooManyFiles(_)
+            | TicketError::NotATag(_)
+            | TicketError::TooManyTags(_)
+            | TicketError::UnknownSkill => Self::BadRequest(error.to_string()),
             TicketError::Database(error) => error.into(),
         }
     }

@@ -22,13 +22,16 @@ use utoipa_axum::routes;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::mail::token::Signer;
 use crate::people::letters::LetterKey;
+use crate::settings::Settings;
 
 mod account_pages;
 mod api;
 pub mod auth;
 mod cookies;
 pub mod error;
+pub mod feed;
 mod health;
 pub use health::describe_metrics;
 mod idempotency;
@@ -42,6 +45,7 @@ pub use server::serve;
 
 use auth::AccessTokens;
 use error::Error;
+use feed::Feed;
 use limits::Limits;
 use request::Client;
 
@@ -51,12 +55,16 @@ pub struct State {
     pub db: PgPool,
     pub clock: Clock,
     pub config: Arc<Config>,
+    pub settings: Settings,
     pub tokens: AccessTokens,
+    /// Checks the links of surveys.
+    pub signer: Signer,
     pub limits: Arc<Limits>,
     /// Makes and checks the links in mails about accounts.
     pub letter_key: LetterKey,
     /// Who else vouches for people.
     pub oidc: Option<Arc<oidc::Provider>>,
+    pub feed: Feed,
     /// `None`: metrics are served by another listener, or not recorded.
     pub metrics: Option<PrometheusHandle>,
 }

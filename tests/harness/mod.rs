@@ -1,6 +1,7 @@
 //! The world around ticketd: a real PostgreSQL, Dovecot and SMTP server, a fake Gemini and a fake
 //! Discord, and people who write mail.
 
+pub mod admin;
 pub mod browser;
 pub mod certificates;
 pub mod children;
@@ -18,6 +19,7 @@ pub mod oidc;
 pub mod online;
 pub mod postgres;
 pub mod program;
+pub mod receiver;
 pub mod seen;
 pub mod smtp;
 pub mod wait;
