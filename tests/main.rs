@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod accounts;
 mod admin_operations;
 mod admin_people;
 mod admin_skills;
@@ -34,6 +35,7 @@ mod linking;
 mod machines;
 mod maildir_source;
 mod merge_split;
+mod oidc;
 mod outages;
 mod protection;
 mod queue_promises;

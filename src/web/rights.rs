@@ -312,6 +312,12 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
+    fn what_is_open_to_the_restricted_is_there() {
+        let rows: BTreeSet<_> = TABLE.iter().map(|row| (row.method, row.path)).collect();
+        assert!(OPEN_TO_RESTRICTED.iter().all(|open| rows.contains(open)));
+    }
+
+    #[test]
     fn every_operation_has_one_row() {
         let rows: BTreeSet<_> = TABLE.iter().map(|row| (row.path, row.method)).collect();
         assert_eq!(rows.len(), TABLE.len(), "a row is there twice");

@@ -109,7 +109,7 @@ pub(in crate::web::api) async fn make(
     let unknown = body.scopes.iter().position(|scope| Scope::ALL.iter().all(|known| known.as_str() != scope));
     if let Some(index) = unknown {
         let known: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
-        return Err(fault(&format!("scopes[{index}]"), format!("is none of {}", known.join(", "))));
+        return Err(fault(&format!("scopes[{index}]"), &format!("is none of {}", known.join(", "))));
     }
     let (db, now) = (&state.db, state.clock.now());
     let mut scopes = body.scopes;
@@ -118,9 +118,9 @@ pub(in crate::web::api) async fn make(
     let created = api_tokens::create(db, caller.actor(), person, &body.name, &scopes, body.expires_at, now)
         .await
         .map_err(|error| match error {
-            TokenError::Name => fault("name", error),
-            TokenError::NoScopes => fault("scopes", error),
-            TokenError::Expiry => fault("expires_at", error),
+            TokenError::Name => fault("name", &error),
+            TokenError::NoScopes => fault("scopes", &error),
+            TokenError::Expiry => fault("expires_at", &error),
             TokenError::TooMany => Error::Conflict(error.to_string()),
             TokenError::Database(error) => error.into(),
         })?;
