@@ -116,7 +116,7 @@ async fn an_admin_enters_finds_and_changes_people() {
     Dora person.created person:3 {"name":"Bea","role":"moderator"}
     Dora person.changed person:3 {"away":{"from":false,"to":true},"cap":{"from":null,"to":3},"name":{"from":"Bea","to":"Bea van Dam"}}
     Dora person.changed person:3 {"away":{"from":true,"to":false},"cap":{"from":3,"to":null}}
-    Dora person.skills_set person:3 {"from":[],"to":[["billing",4]]}
+    Dora person.skills_set person:3 {"from":{},"to":{"billing":4}}
     "#);
     desk.settle().await;
     desk.close().await;
