@@ -18,14 +18,17 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::database::{self, Keep, PrivatePostgres};
 use crate::deliver::letter::Letters;
+use crate::deliver::webhook::Webhooks;
 use crate::deliver::{Deliver, mailer::Mailer};
 use crate::discord::api::Api;
 use crate::ingest::Ingest;
 use crate::mail::token::Signer;
+use crate::people::letters::LetterKey;
 use crate::people::link::CodeKey;
 use crate::settings::Settings;
-use crate::tickets::threads;
+use crate::tickets::{csat, threads};
 use crate::triage::Triage;
+use crate::web::feed::Feed;
 use crate::web::limits::Limits;
 use crate::web::{self, auth::AccessTokens};
 use crate::worker::{self, Pulse, Stages};
@@ -115,6 +118,7 @@ pub struct App {
     pub stages: Stages,
     pub signer: Signer,
     pub code_key: CodeKey,
+    pub letter_key: LetterKey,
     web: web::State,
 }
 
@@ -136,8 +140,10 @@ impl App {
         let gemini = Triage::client(&config)?;
         let discord = config.discord.as_ref().map(Api::new).transpose()?.map(Arc::new);
         let code_key = CodeKey::new(&masters);
+        let letter_key = LetterKey::new(&masters);
         threads::configure(&db, config.discord.as_ref().map(shown_in)).await?;
         threads::resume(&db, clock.now()).await?;
+        csat::configure(&db, config.mail.survey).await?;
         let settings = Settings::new(&db, &clock, &config);
         let (c, s, l) = (|| Arc::clone(&config), || signer.clone(), || settings.clone());
         let m = || Arc::clone(&mailer);
@@ -167,21 +173,41 @@ impl App {
                 config: c(),
                 signer: s(),
                 key: code_key.clone(),
+                letter_key: letter_key.clone(),
                 mailer: m(),
             },
+            webhooks: Webhooks::new(&config, db.clone(), clock.clone())?,
             db: db.clone(),
             clock: clock.clone(),
             settings: l(),
         };
         let tokens = AccessTokens::new(&masters, config.auth.access_minutes);
         let limits = Arc::new(Limits::new(&config.limits));
-        let web = web::State { db, clock, config: Arc::clone(&config), settings, tokens, limits, metrics };
-        Ok(Self { config, stages, signer, code_key, web })
+        let feed = Feed::begin(&db).await?;
+        let web = web::State {
+            db,
+            clock,
+            config: Arc::clone(&config),
+            settings,
+            tokens,
+            signer: signer.clone(),
+            limits,
+            feed,
+            letter_key: letter_key.clone(),
+            oidc: web::oidc::Provider::new(&config)?.map(Arc::new),
+            metrics,
+        };
+        Ok(Self { config, stages, signer, code_key, letter_key, web })
     }
 
     /// The HTTP API, for a listener of the caller's.
     pub fn router(&self) -> axum::Router {
         web::router(self.web.clone())
+    }
+
+    /// What streams of events read from; somebody must run it ([`App::run`] does).
+    pub fn feed(&self) -> Feed {
+        self.web.feed.clone()
     }
 
     /// The gateway to Discord, where it is configured.
@@ -217,6 +243,13 @@ impl App {
         let mut web_running = JoinSet::new();
         if let Some(listener) = listeners.http {
             web_running.spawn(web::serve(listener, self.router(), web_stop.clone()));
+        }
+        {
+            let (feed, db, stop) = (self.web.feed.clone(), self.stages.db.clone(), web_stop.clone());
+            web_running.spawn(supervised("feed", web_stop.clone(), move || {
+                let (feed, db, stop) = (feed.clone(), db.clone(), stop.clone());
+                async move { feed.run(&db, &stop).await }
+            }));
         }
         if let Some(listener) = listeners.metrics {
             web_running.spawn(web::serve(listener, web::metrics_router(self.web.clone()), web_stop.clone()));

@@ -20,13 +20,15 @@ pub struct Actor {
     pub person: Option<PersonId>,
     /// The API token that was shown.
     pub token: Option<i64>,
-    /// `web`, `discord` or `command`.
+    /// `web`, `discord`, `command` or `ticketd`.
     pub channel: &'static str,
 }
 
 impl Actor {
     /// Who runs a command on the server.
     pub const COMMAND: Self = Self { person: None, token: None, channel: "command" };
+    /// ticketd itself, by its rules.
+    pub const TICKETD: Self = Self { person: None, token: None, channel: "ticketd" };
     /// Somebody at the web server of whom nothing is known.
     pub const STRANGER: Self = Self { person: None, token: None, channel: "web" };
 }

@@ -55,3 +55,19 @@ id!(
     /// One skill of the catalogue.
     SkillId
 );
+id!(
+    /// One file that waits for the message it goes with.
+    UploadId
+);
+id!(
+    /// One file of a message.
+    AttachmentId
+);
+id!(
+    /// One server that is told of events.
+    WebhookId
+);
+id!(
+    /// One event on its way to one webhook.
+    WebhookDeliveryId
+);

@@ -19,6 +19,7 @@ pub mod tickets;
 pub mod assign;
 pub mod deliver;
 pub mod ingest;
+pub mod reports;
 pub mod triage;
 
 pub mod schedule;

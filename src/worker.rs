@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use sqlx::PgPool;
-use sqlx::postgres::PgListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -16,11 +15,12 @@ use crate::clock::Clock;
 use crate::crash;
 use crate::deliver::Deliver;
 use crate::deliver::letter::Letters;
+use crate::deliver::webhook::Webhooks;
 use crate::ingest::Ingest;
-use crate::queue::{self, Claimed, Done, JobError, Kind, Verdict};
+use crate::queue::{self, Bell, Claimed, Done, JobError, Kind, Verdict};
 use crate::settings::Settings;
-use crate::tickets;
 use crate::triage::Triage;
+use crate::{people, tickets};
 
 /// The stages, and what they share.
 #[derive(Clone, Debug)]
@@ -33,13 +33,18 @@ pub struct Stages {
     pub assign: Assign,
     pub deliver: Deliver,
     pub letters: Letters,
+    pub webhooks: Webhooks,
 }
 
 /// Jobs one process works on at once: most of them wait for the database or the network.
-const AT_ONCE: usize = 16;
-/// How many of them may be of kinds that wait for others' servers: a mail server that never answers, or Discord, must not
-/// keep mail from becoming tickets.
-const LIMITED: [(&[&Kind], usize); 2] = [(&[&queue::DELIVER, &queue::LETTER], 8), (&[&queue::MIRROR], 4)];
+const AT_ONCE: usize = 20;
+/// How many of them may be of kinds that wait for others' servers: a mail server that never answers, Discord or a webhook
+/// must not keep mail from becoming tickets.
+const LIMITED: [(&[&Kind], usize); 3] = [
+    (&[&queue::DELIVER, &queue::LETTER, &queue::ACCOUNT_LETTER], 8),
+    (&[&queue::MIRROR], 4),
+    (&[&queue::WEBHOOK], 4),
+];
 /// How often the queue is looked at unasked: covers a lost notification, and finds jobs whose time has come.
 pub const POLL: Duration = Duration::from_millis(500);
 const SLOWEST_POLL: Duration = Duration::from_secs(15);
@@ -56,7 +61,9 @@ impl Stages {
             "mirror" => self.deliver.mirror(job).await,
             "roles" => self.ingest.look_at_roles(job).await,
             "hear" => self.ingest.hear(job).await,
-            "letter" => self.letters.run(job).await,
+            "sweep" => self.sweep(job).await,
+            "letter" | "account_letter" => self.letters.run(job).await,
+            "webhook" => self.webhooks.run(job).await,
             "close_resolved" => self.close_resolved(job).await,
             other => Err(JobError::Fail(anyhow::anyhow!("no stage does `{other}`"))),
         }
@@ -71,6 +78,17 @@ impl Stages {
         if closed > 0 {
             tracing::info!(closed, "closed {closed} resolved tickets");
         }
+        job.done(tx).await
+    }
+
+    /// Files that went with no message, log-ins and links that are over, deliveries that webhooks took long ago.
+    async fn sweep(&self, job: &Claimed) -> Result<Done, JobError> {
+        let now = self.clock.now();
+        let mut tx = self.db.begin().await?;
+        let uploads = tickets::uploads::sweep(&mut tx, now).await?;
+        let webhooks = tickets::webhooks::sweep(&mut tx, now).await?;
+        let accounts = people::sweep(&mut tx, now).await?;
+        tracing::info!(uploads, webhooks, ?accounts, "what nothing needs any more was removed");
         job.done(tx).await
     }
 
@@ -191,7 +209,7 @@ pub async fn run(stages: Stages, pulse: Pulse, poll: Duration, stop: Cancellatio
         }
         if listener.is_none() {
             // Before the look: a job that is announced between the two is heard of.
-            listener = listen(&stages.db).await;
+            listener = Bell::listen(&stages.db).await;
         }
         let is_full = |slots: &Arc<Semaphore>| slots.available_permits() == 0;
         let (full, open): (Vec<_>, Vec<_>) = limited.iter().partition(|(_, slots)| is_full(slots));
@@ -236,25 +254,17 @@ pub async fn run(stages: Stages, pulse: Pulse, poll: Duration, stop: Cancellatio
     while running.join_next().await.is_some() {}
 }
 
-async fn listen(db: &PgPool) -> Option<PgListener> {
-    let mut listener = PgListener::connect_with(db).await.ok()?;
-    // Without it a lost connection would be mended silently, and the claim above would not be repeated at once.
-    listener.eager_reconnect(false);
-    listener.listen(queue::CHANNEL).await.ok()?;
-    Some(listener)
-}
-
 /// Until a job is announced, one of ours ends (the next may follow from it), time passes, or we are to stop.
 async fn wait_for_work(
     stop: &CancellationToken,
-    listener: &mut Option<PgListener>,
+    listener: &mut Option<Bell>,
     running: &mut JoinSet<()>,
     may_take: bool,
     pause: Duration,
 ) {
     let announced = async {
         match listener.as_mut() {
-            Some(listener) => listener.try_recv().await.is_ok_and(|n| n.is_some()),
+            Some(bell) => bell.rung().await,
             None => std::future::pending().await,
         }
     };

@@ -87,7 +87,10 @@ async fn an_admin_enters_finds_and_changes_people() {
         ["email bea@example.org null"]
     );
     assert_eq!(columns(&seen["skills"], &["slug", "level", "confirmed"]), ["billing 4 true"]);
-    assert_eq!(seen["account"], json!({"has_password": false, "last_login_at": null, "sessions": 0}));
+    assert_eq!(
+        seen["account"],
+        json!({"has_password": false, "has_second_factor": false, "last_login_at": null, "sessions": 0})
+    );
     assert_eq!((&seen["role"], &seen["hours"]), (&json!("moderator"), &Value::Null));
     let (_, own) = api.get(&format!("/api/admin/people/{dora}")).await;
     assert_eq!((&own["account"]["has_password"], &own["account"]["sessions"]), (&json!(true), &json!(1)));

@@ -268,8 +268,12 @@ impl Assign {
         let now = self.clock.now();
         let default_cap = self.settings.current().await.assignment.cap_default;
         let mut tx = self.db.begin().await?;
-        changes::take_turn_assigning(&mut tx).await?;
+        let _turn = changes::take_turn_assigning(&mut tx).await?;
         let locked = match tickets::lock(&mut tx, ticket).await {
+            // It needs nobody any more.
+            Err(tickets::TicketError::Deleted(_) | tickets::TicketError::Merged(..)) => {
+                return job.done(tx).await;
+            }
             Err(error @ tickets::TicketError::Unknown(_)) => return Err(JobError::Fail(error.into())),
             locked => locked.map_err(|e| JobError::Retry(e.into()))?,
         };

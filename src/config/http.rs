@@ -67,7 +67,7 @@ impl Http {
 }
 
 /// Networks, or single addresses.
-fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
     let written = Vec::<String>::deserialize(deserializer)?;
     let network = |text: &String| {
         let address = || text.parse::<IpAddr>().ok().map(IpNet::from);

@@ -334,7 +334,11 @@ impl Ingest {
         if who.role.is_staff() && !self.sees(who, thread).await? {
             return Ok(suppressed("the ticket is not theirs to work on"));
         }
-        let ticket = tickets::lock(tx, thread.ticket).await?;
+        // What is said of a merged ticket belongs to the one that goes on.
+        let Some(ticket) = tickets::current(tx, thread.ticket).await? else {
+            return Ok(suppressed("the ticket was deleted"));
+        };
+        let ticket = tickets::lock(tx, ticket).await?;
         match thread.audience {
             Audience::Staff if who.role.is_staff() => {
                 self.said_by_staff(tx, settings, ticket, thread, (message, heard), who, now).await
@@ -385,8 +389,13 @@ impl Ingest {
         if !stays_inside {
             return self.answer(tx, ticket, &written, &text, who.id, now).await;
         }
-        let staff =
-            StaffMessage { author: who.id, channel: Channel::Discord, text: &text, inbound: Some(&written) };
+        let staff = StaffMessage {
+            author: who.id,
+            channel: Channel::Discord,
+            text: &text,
+            inbound: Some(&written),
+            uploads: &[],
+        };
         tickets::note(tx, &ticket, &staff, now).await?;
         Ok(APPENDED)
     }
@@ -406,7 +415,8 @@ impl Ingest {
             ticket = tickets::lock(tx, ticket.id).await?;
         }
         let leaves_at = now + TimeDelta::seconds(self.settings.known().mail.undo_seconds);
-        let staff = StaffMessage { author, channel: Channel::Discord, text, inbound: Some(written) };
+        let staff =
+            StaffMessage { author, channel: Channel::Discord, text, inbound: Some(written), uploads: &[] };
         tickets::reply(tx, &ticket, &staff, leaves_at, now).await?;
         Ok(APPENDED)
     }
@@ -466,7 +476,7 @@ async fn deleted(
     heard: &Heard,
     now: DateTime<Utc>,
 ) -> Result<Fate, TicketError> {
-    let ticket = tickets::lock(tx, thread.ticket).await?;
+    let ticket = tickets::lock_any(tx, thread.ticket).await?;
     let Some(written) = threads::written_as(tx, message).await? else {
         return Ok(suppressed("nothing was kept of the message"));
     };
@@ -476,7 +486,7 @@ async fn deleted(
         Ok(()) | Err(TicketError::TooLate) => {}
         Err(error) => return Err(error),
     }
-    let ticket = tickets::lock(tx, thread.ticket).await?;
+    let ticket = tickets::lock_any(tx, thread.ticket).await?;
     let changed = actions::revise(tx, &ticket, id, Revision::Deleted, heard.ledger, act).await?;
     Ok(if changed { APPENDED } else { suppressed("it was deleted already") })
 }
@@ -491,7 +501,7 @@ async fn edited(
     (message, heard): (&said::Message, &Heard),
     now: DateTime<Utc>,
 ) -> Result<Fate, TicketError> {
-    let ticket = tickets::lock(tx, thread.ticket).await?;
+    let ticket = tickets::lock_any(tx, thread.ticket).await?;
     let Some(written) = threads::written_as(tx, message.id).await? else {
         return Ok(suppressed("nothing was kept of the message"));
     };
@@ -529,7 +539,7 @@ fn kept_text(message: &said::Message, plain: PlainMessages) -> String {
 fn inbound(message: &said::Message, heard: &Heard, thread: &Thread, who: &Person) -> Inbound {
     let said = kept_text(message, PlainMessages::Note);
     Inbound {
-        ledger: heard.ledger,
+        ledger: Some(heard.ledger),
         channel: Channel::Discord,
         author: NewParticipant { person: who.id, address: message.author.id.to_string() },
         rfc_id: None,

@@ -250,6 +250,7 @@ impl Ingest {
             acknowledge: arrival.settings.mail.acknowledge && read.may_acknowledge,
             follow_up_of,
             related_to: found.related,
+            acknowledge_to: None,
         };
         let (ticket, _) = tickets::open(tx, &message, &opening, arrival.now).await?;
         Ok(Outcome::ticketed(ticket, follow_up_of.map(|_| "follows up a closed ticket")))
@@ -282,7 +283,7 @@ impl Ingest {
         let refs = mail.references.iter().chain(&mail.in_reply_to).cloned().collect();
         let new_ids = wanted_ids(read).into_iter().filter(|id| !known.iter().any(|(k, _)| k == id)).collect();
         Ok(Inbound {
-            ledger: arrival.ledger,
+            ledger: Some(arrival.ledger),
             channel: Channel::Email,
             author: NewParticipant { person: author.id, address: read.reply_to.clone().unwrap_or(from) },
             rfc_id: mail.message_id.clone().filter(|id| !id.is_empty()),
@@ -318,16 +319,20 @@ impl Ingest {
             if !holder.role.is_staff() || !holder.active || !speaks_for_staff(tx, token).await? {
                 continue;
             }
-            let locked = match tickets::lock(tx, token.ticket).await {
-                Err(TicketError::Unknown(_)) => continue,
-                locked => locked?,
-            };
+            let Some(ticket) = tickets::current(tx, token.ticket).await? else { continue };
+            let locked = tickets::lock(tx, ticket).await?;
             // In staff's copy to all stands their address; who takes part and answers that speaks for themselves.
             let speaks_for_self = author.id != holder.id && !author.role.is_staff();
-            if speaks_for_self && tickets::is_participant(tx, token.ticket, author.id).await? {
+            if speaks_for_self && tickets::is_participant(tx, ticket, author.id).await? {
                 return Ok(None);
             }
-            let (public, remarks) = tickets::public_and_remarks(tx, token.ticket).await?;
+            let (mut public, mut remarks) = tickets::public_and_remarks(tx, token.ticket).await?;
+            if ticket != token.ticket {
+                // The notice may quote either.
+                let (more, others) = tickets::public_and_remarks(tx, ticket).await?;
+                public = format!("{public}\n{more}");
+                remarks.extend(others);
+            }
             let notices = outbox::notices_to(tx, token.ticket, holder.id).await?;
             let notices: Vec<String> = notices.iter().map(|raw| parse::parse(raw).text).collect();
             let known = Known { public, remarks, notices: notices.join("\n") };
@@ -349,14 +354,15 @@ impl Ingest {
                         channel: Channel::Email,
                         text: &answer,
                         inbound: Some(&message),
+                        uploads: &[],
                     };
                     tickets::reply(tx, &locked, &staff, arrival.now, arrival.now).await?;
-                    return Ok(Some(Outcome::appended(token.ticket, Some("staff's answer"))));
+                    return Ok(Some(Outcome::appended(ticket, Some("staff's answer"))));
                 }
                 Err(why) => why,
             };
             tickets::append_unverified(tx, &locked, message, why, arrival.now).await?;
-            return Ok(Some(Outcome::appended(token.ticket, Some(why))));
+            return Ok(Some(Outcome::appended(ticket, Some(why))));
         }
         Ok(None)
     }
@@ -422,8 +428,8 @@ async fn find_ticket(
     let read = arrival.read;
     let found = |ticket: TicketId, proven: bool| Ok(Found { ticket: Some(ticket), proven, related: None });
     for token in &read.tokens {
-        if tickets::exists(tx, token.ticket).await? {
-            return found(token.ticket, true);
+        if let Some(ticket) = tickets::current(tx, token.ticket).await? {
+            return found(ticket, true);
         }
     }
     let by_id = |id: &tickets::IdHash| known.iter().find(|(k, _)| k == id).map(|(_, ticket)| *ticket);
@@ -439,14 +445,16 @@ async fn find_ticket(
         }
     }
     // Mails without an author have none in common.
-    match read.subject_token {
+    let named = match read.subject_token {
+        Some(ticket) => tickets::current(tx, ticket).await?,
+        None => None,
+    };
+    match named {
         Some(ticket) if read.from.is_some() && tickets::is_participant(tx, ticket, author.id).await? => {
             found(ticket, false)
         }
-        Some(ticket) if tickets::exists(tx, ticket).await? => {
-            Ok(Found { related: Some(ticket), ..Found::default() })
-        }
-        _ => Ok(Found::default()),
+        Some(ticket) => Ok(Found { related: Some(ticket), ..Found::default() }),
+        None => Ok(Found::default()),
     }
 }
 

@@ -74,6 +74,8 @@ pub struct Identity {
 #[schema(as = PersonAccount)]
 pub struct Account {
     pub has_password: bool,
+    /// Codes by an app are asked for after the password.
+    pub has_second_factor: bool,
     pub last_login_at: Option<DateTime<Utc>>,
     /// Log-ins that have not ended.
     pub sessions: i64,

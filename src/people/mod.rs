@@ -1,8 +1,9 @@
 //! Persons: what they are called by, which role and skills they have, how they log in.
 //!
 //! Owns `persons`, `identities`, `skills`, `person_skills`, `credentials`, `signing_keys`, `link_codes`, `snippets`,
-//! `working_hours` and `away_periods`.
-//! Knows nothing about tickets.
+//! `working_hours` and `away_periods`; of
+//! accounts, `sessions`, `refresh_tokens`, `api_tokens`, `account_letters`, `second_factors`, `recovery_codes`,
+//! `external_identities` and `oidc_logins`. Knows nothing about tickets.
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
@@ -14,21 +15,30 @@ use crate::ids::{PersonId, SkillId};
 use crate::queue::{self, Tx};
 
 pub mod access;
+pub mod accounts;
+pub mod api_tokens;
 pub mod catalogue;
 mod choices;
 pub mod directory;
+pub mod external;
 pub mod hours;
+pub mod letters;
 pub mod levels;
 pub mod link;
 mod merge;
 pub mod password;
+pub mod second_factor;
+pub mod secrets;
+pub mod sessions;
 pub mod snippets;
 mod sql;
 mod standing;
+mod sweep;
 
 pub use choices::{Colleague, OwnSkill, SkillError, find_skills, find_staff, propose_skill, skills_of};
 pub use merge::{hold_alone, merge};
 pub use standing::{Granted, granted_by_discord};
+pub use sweep::{Swept, sweep};
 
 /// What a person may do. Exactly one each; the greater one may more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
@@ -92,6 +102,7 @@ pub struct StaffMember {
 
 /// A skill of the catalogue. The order of fields is the order in the TOML file.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq, utoipa::ToSchema)]
+#[schema(as = CatalogueSkill)]
 #[serde(deny_unknown_fields)]
 pub struct Skill {
     pub slug: String,
@@ -395,18 +406,6 @@ pub async fn set_password(
     access::end_sessions(&mut tx, person, None, now).await?;
     tx.commit().await?;
     Ok(())
-}
-
-/// Checks address and password. `None` for every kind of failure, after the same work: answers and timing don't
-/// tell whether an address exists.
-pub async fn log_in(db: &PgPool, email: &str, password: SecretString) -> anyhow::Result<Option<Person>> {
-    let address = crate::mail::address::canonical(email);
-    // PostgreSQL's TEXT cannot hold NUL; nobody's address does.
-    let found = if address.contains('\0') { None } else { sql::credential(db, &address).await? };
-    let hash = found.as_ref().map(|c| c.password_hash.clone());
-    let matches = password::verify(password, hash).await?;
-    let Some(found) = found.filter(|_| matches) else { return Ok(None) };
-    Ok(sql::person(db, found.person_id).await?.filter(|person| person.active))
 }
 
 /// The signing keys kept in the database, newest first; the first one is made when there is none.

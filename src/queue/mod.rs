@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
+use sqlx::postgres::PgListener;
 
 use crate::ids::JobId;
 
@@ -82,11 +83,27 @@ pub const ROLES: Kind = Kind { lease: Duration::from_mins(5), ..local("roles") }
 /// Mail one code that links an address; subject: the code. It is void after minutes, and so is its mail.
 pub const LETTER: Kind =
     Kind { lease: Duration::from_mins(3), give_up_after: Some(TimeDelta::minutes(15)), ..local("letter") };
+/// Mail one letter about an account; subject: the letter. Its own time ends it, at the latest after five days.
+pub const ACCOUNT_LETTER: Kind = Kind { name: "account_letter", lease: Duration::from_mins(3), ..DELIVER };
+/// Tell one webhook of one event; subject: the delivery to it. It gives up by itself after a day.
+pub const WEBHOOK: Kind = Kind {
+    name: "webhook",
+    lease: MINUTE,
+    max_attempts: i32::MAX,
+    backoff: Duration::from_secs(5),
+    backoff_cap: Duration::from_hours(1),
+    give_up_after: None,
+    in_turn: false,
+};
 /// Close what was resolved long ago; subject: 0.
 pub const CLOSE_RESOLVED: Kind = local("close_resolved");
 
+/// Remove what nothing needs any more; subject: 0.
+pub const SWEEP: Kind = local("sweep");
+
 /// Every kind there is.
-pub const KINDS: [&Kind; 11] = [
+pub const KINDS: [&Kind; 14] = [
+    &SWEEP,
     &INGEST,
     &TRIAGE,
     &ASSIGN,
@@ -97,7 +114,9 @@ pub const KINDS: [&Kind; 11] = [
     &HEAR,
     &MIRROR,
     &LETTER,
+    &ACCOUNT_LETTER,
     &ROLES,
+    &WEBHOOK,
 ];
 
 const fn local(name: &'static str) -> Kind {
@@ -238,6 +257,26 @@ pub async fn ring(db: &PgPool) {
     }
 }
 
+/// Hears [`ring`]. It holds a connection.
+#[derive(Debug)]
+pub struct Bell(PgListener);
+
+impl Bell {
+    /// `None`: the database does not answer.
+    pub async fn listen(db: &PgPool) -> Option<Self> {
+        let mut listener = PgListener::connect_with(db).await.ok()?;
+        // Without it a lost connection would be mended silently, and what was announced meanwhile would be missed.
+        listener.eager_reconnect(false);
+        listener.listen(CHANNEL).await.ok()?;
+        Some(Self(listener))
+    }
+
+    /// Waits for the next ring. False: the connection is lost.
+    pub async fn rung(&mut self) -> bool {
+        self.0.try_recv().await.is_ok_and(|rung| rung.is_some())
+    }
+}
+
 /// Takes up to `limit` due jobs, oldest first.
 pub async fn claim(db: &PgPool, now: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<Claimed>> {
     claim_except(db, &[], now, limit).await
@@ -363,7 +402,7 @@ pub async fn revive_all(tx: &mut Tx, kind: &Kind, now: DateTime<Utc>) -> sqlx::R
 }
 
 /// Kinds that may be cancelled: nothing waits for them, or they are entered again by themselves.
-pub const CANCELLABLE: [&Kind; 5] = [&DELIVER, &LETTER, &MIRROR, &REASSIGN, &CLOSE_RESOLVED];
+pub const CANCELLABLE: [&Kind; 6] = [&DELIVER, &LETTER, &MIRROR, &REASSIGN, &CLOSE_RESOLVED, &SWEEP];
 
 /// Takes the dead letters about a subject off the list: it goes on another way.
 pub async fn forget_dead(tx: &mut Tx, kind: &Kind, subject: i64) -> sqlx::Result<()> {

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Channel, IdHash};
+use super::{Channel, IdHash, Locked, parties};
 use crate::ids::{DeliveryId, JobId, MessageId, PersonId, TicketId};
 use crate::queue::{self, Job, Kind, Tx};
 
@@ -23,6 +23,8 @@ pub enum Purpose {
     Notice,
     /// To a participant: staff's answer.
     Reply,
+    /// To the requester: how content are you?
+    Survey,
 }
 
 /// A delivery with all that composing and sending it needs.
@@ -102,6 +104,20 @@ pub(super) async fn notify_staff(
 ) -> sqlx::Result<()> {
     if let Some(id) = sql::insert_notice(tx, ticket.0, staff.0, about.map(|m| m.0), now).await? {
         queue::enqueue(tx, &queue::DELIVER, id, now).await?;
+    }
+    Ok(())
+}
+
+/// Tells staff who follow a ticket of a message that came in.
+pub(super) async fn notify_followers(
+    tx: &mut Tx,
+    ticket: &Locked,
+    author: PersonId,
+    about: MessageId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    for follower in parties::to_be_told(tx, ticket, author).await? {
+        notify_staff(tx, ticket.id, follower, Some(about), now).await?;
     }
     Ok(())
 }

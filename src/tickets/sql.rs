@@ -13,9 +13,14 @@ pub(super) struct Thread {
 }
 
 pub(super) async fn find_threads(tx: &mut Tx, hashes: &[Vec<u8>]) -> sqlx::Result<Vec<Thread>> {
-    sqlx::query_as!(Thread, "SELECT id_hash, ticket_id FROM thread_ids WHERE id_hash = ANY ($1)", hashes)
-        .fetch_all(&mut **tx)
-        .await
+    sqlx::query_as!(
+        Thread,
+        r#"SELECT i.id_hash, n.id AS "ticket_id!" FROM thread_ids i, ticket_now(i.ticket_id) AS n (id)
+           WHERE i.id_hash = ANY ($1) AND n.id IS NOT NULL"#,
+        hashes
+    )
+    .fetch_all(&mut **tx)
+    .await
 }
 
 pub(super) struct Opened {
@@ -23,6 +28,7 @@ pub(super) struct Opened {
     pub(super) message_id: i64,
     pub(super) delivery_id: Option<i64>,
     pub(super) new_ids: i64,
+    pub(super) webhook_deliveries: Option<Vec<i64>>,
 }
 
 fn sorted(hashes: &[super::IdHash]) -> Vec<Vec<u8>> {
@@ -31,6 +37,8 @@ fn sorted(hashes: &[super::IdHash]) -> Vec<Vec<u8>> {
     hashes.sort_unstable();
     hashes
 }
+
+// What a deleted ticket knows is another's from the next mail on: it is taken over.
 
 /// Ticket, first message, requester, Message-IDs, event and acknowledgement in one round trip.
 pub(super) async fn open(
@@ -54,16 +62,21 @@ pub(super) async fn open(
              SELECT id, $4, 'requester', $18, $7, CASE $2 WHEN 'discord' THEN 'discord' ELSE 'email' END FROM t
            ), i AS (
              INSERT INTO thread_ids (id_hash, ticket_id) SELECT h, t.id FROM unnest($19::BYTEA[]) AS h, t
-             ON CONFLICT (id_hash) DO NOTHING RETURNING 1
+             ON CONFLICT (id_hash) DO UPDATE SET ticket_id = excluded.ticket_id WHERE ticket_now(thread_ids.ticket_id) IS NULL RETURNING 1
            ), e AS (
              INSERT INTO ticket_events (ticket_id, at, kind, actor_id, channel, data)
-             SELECT id, $7, 'opened', $4, $2, $20 FROM t
+             SELECT id, $7, 'opened', $4, $2, $20 FROM t RETURNING id, kind
+           ), w AS (
+             INSERT INTO webhook_deliveries (webhook_id, event_id, since, created_at)
+             SELECT h.id, e.id, $7, $7 FROM e, webhooks h
+             WHERE h.active AND (h.kinds = '{}' OR e.kind = ANY (h.kinds)) FOR KEY SHARE OF h
+             RETURNING id
            ), d AS (
              INSERT INTO deliveries (ticket_id, answers_id, kind, channel, recipient_id, address, created_at)
-             SELECT t.id, m.id, 'acknowledgement', 'email', $4, $18, $7 FROM t, m WHERE $21 RETURNING id
+             SELECT t.id, m.id, 'acknowledgement', 'email', $4, COALESCE($24, $18), $7 FROM t, m WHERE $21 RETURNING id
            )
            SELECT t.id AS ticket_id, m.id AS message_id, (SELECT id FROM d) AS delivery_id,
-                  (SELECT count(*) FROM i) AS "new_ids!"
+                  (SELECT count(*) FROM i) AS "new_ids!", (SELECT array_agg(id) FROM w) AS webhook_deliveries
            FROM t, m"#,
         m.subject,
         m.channel.as_str(),
@@ -72,7 +85,7 @@ pub(super) async fn open(
         opening.follow_up_of.map(|t| t.0),
         opening.related_to.map(|t| t.0),
         now,
-        m.ledger.0,
+        m.ledger.map(|l| l.0),
         m.rfc_id,
         m.body,
         m.visible,
@@ -87,7 +100,8 @@ pub(super) async fn open(
         event,
         opening.acknowledge,
         m.problems,
-        m.origin.map(discord_id)
+        m.origin.map(discord_id),
+        opening.acknowledge_to
     )
     .fetch_one(&mut **tx)
     .await
@@ -119,14 +133,14 @@ pub(super) async fn insert_inbound(
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $18, $19, $20) RETURNING id
            ), i AS (
              INSERT INTO thread_ids (id_hash, ticket_id) SELECT h, $1 FROM unnest($17::BYTEA[]) AS h
-             ON CONFLICT (id_hash) DO NOTHING RETURNING 1
+             ON CONFLICT (id_hash) DO UPDATE SET ticket_id = excluded.ticket_id WHERE ticket_now(thread_ids.ticket_id) IS NULL RETURNING 1
            )
            SELECT m.id AS message_id, (SELECT count(*) FROM i) AS "new_ids!" FROM m"#,
         ticket,
         kind,
         m.channel.as_str(),
         m.author.person.0,
-        m.ledger.0,
+        m.ledger.map(|l| l.0),
         m.rfc_id,
         m.subject,
         m.body,
@@ -154,7 +168,7 @@ pub(super) async fn insert_thread_ids(tx: &mut Tx, ticket: i64, ids: &[super::Id
     }
     let inserted = sqlx::query!(
         "INSERT INTO thread_ids (id_hash, ticket_id) SELECT h, $2 FROM unnest($1::BYTEA[]) AS h
-         ON CONFLICT (id_hash) DO NOTHING",
+         ON CONFLICT (id_hash) DO UPDATE SET ticket_id = excluded.ticket_id WHERE ticket_now(thread_ids.ticket_id) IS NULL",
         &sorted(ids),
         ticket
     )
@@ -172,14 +186,17 @@ pub(super) async fn insert_staff_message(
 ) -> sqlx::Result<i64> {
     let origin = m.inbound.and_then(|i| i.origin);
     sqlx::query_scalar!(
-        "INSERT INTO messages (ticket_id, kind, channel, author_id, inbound_id, rfc_id, body, visible, created_at, discord_id,
+        "WITH first AS (
+           UPDATE tickets SET first_response_at = $8 WHERE id = $1 AND $2 = 'outbound' AND first_response_at IS NULL
+         )
+         INSERT INTO messages (ticket_id, kind, channel, author_id, inbound_id, rfc_id, body, visible, created_at, discord_id,
                                origin_thread)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10) RETURNING id",
         ticket,
         kind,
         m.channel.as_str(),
         m.author.0,
-        m.inbound.map(|i| i.ledger.0),
+        m.inbound.and_then(|i| i.ledger).map(|l| l.0),
         m.inbound.and_then(|i| i.rfc_id.clone()),
         m.text,
         now,
@@ -223,9 +240,11 @@ pub(super) async fn insert_participants(
     Ok(())
 }
 
+/// A content that is there already is locked, so that no sweep takes it away meanwhile.
 pub(super) async fn insert_attachment(tx: &mut Tx, message: i64, a: &NewAttachment) -> sqlx::Result<()> {
     sqlx::query!(
-        "WITH b AS (INSERT INTO blobs (sha256, content) VALUES ($5, $6) ON CONFLICT (sha256) DO NOTHING)
+        "WITH b AS (INSERT INTO blobs (sha256, content) VALUES ($5, $6)
+                    ON CONFLICT (sha256) DO UPDATE SET sha256 = excluded.sha256)
          INSERT INTO attachments (message_id, filename, content_type, content_id, sha256, inline, size)
          VALUES ($1, $2, $3, $4, $5, $7, octet_length($6))",
         message,
@@ -244,7 +263,8 @@ pub(super) async fn insert_attachment(tx: &mut Tx, message: i64, a: &NewAttachme
 pub(super) async fn lock(tx: &mut Tx, ticket: i64) -> sqlx::Result<Option<Locked>> {
     let row = sqlx::query!(
         r#"SELECT t.id, t.status, t.requester_id, t.assignee_id, t.assignee_set, t.assignment_outcome, t.mailbox,
-                  t.subject, t.created_at, t.closed_at,
+                  t.subject, t.created_at, t.closed_at, t.channel, t.version, t.deadline_at, t.merged_into,
+                  t.deleted_at IS NOT NULL AS "is_deleted!",
                   EXISTS (SELECT FROM persons p WHERE p.id = t.assignee_id AND p.active AND p.role <> 'user') AS "active!"
            FROM tickets t WHERE t.id = $1 FOR UPDATE OF t"#,
         ticket
@@ -264,12 +284,34 @@ pub(super) async fn lock(tx: &mut Tx, ticket: i64) -> sqlx::Result<Option<Locked
         subject: r.subject,
         created_at: r.created_at,
         closed_at: r.closed_at,
+        channel: Channel::parse(&r.channel).unwrap_or(Channel::Web),
+        version: r.version,
+        deadline_at: r.deadline_at,
+        merged_into: r.merged_into.map(TicketId),
+        is_deleted: r.is_deleted,
     }))
+}
+
+pub(super) async fn current(tx: &mut Tx, ticket: i64) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!("SELECT ticket_now($1)", ticket).fetch_one(&mut **tx).await
+}
+
+/// Staff's first answer. One that is taken back before it leaves was none.
+pub(super) async fn note_response(tx: &mut Tx, ticket: i64, now: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE tickets SET first_response_at = $2 WHERE id = $1 AND first_response_at IS NULL",
+        ticket,
+        now
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn follow_up(tx: &mut Tx, ticket: i64, requester: i64) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar!(
-        "SELECT max(id) FROM tickets WHERE requester_id = $2 AND follow_up_of = $1",
+        "SELECT max(id) FROM tickets
+         WHERE requester_id = $2 AND follow_up_of = $1 AND deleted_at IS NULL AND merged_into IS NULL",
         ticket,
         requester
     )
@@ -313,8 +355,17 @@ pub(super) async fn insert_event(
     data: &Value,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    sqlx::query!(
-        "INSERT INTO ticket_events (ticket_id, at, kind, actor_id, channel, data) VALUES ($1, $2, $3, $4, $5, $6)",
+    let deliveries = sqlx::query_scalar!(
+        "WITH e AS (
+           INSERT INTO ticket_events (ticket_id, at, kind, actor_id, channel, data) VALUES ($1, $2, $3, $4, $5, $6)
+           RETURNING id, kind
+         ), w AS (
+           INSERT INTO webhook_deliveries (webhook_id, event_id, since, created_at)
+           SELECT h.id, e.id, $2, $2 FROM e, webhooks h
+           WHERE h.active AND (h.kinds = '{}' OR e.kind = ANY (h.kinds)) FOR KEY SHARE OF h
+           RETURNING id
+         )
+         SELECT array_agg(id) FROM w",
         ticket,
         now,
         kind,
@@ -322,9 +373,9 @@ pub(super) async fn insert_event(
         channel.as_str(),
         data
     )
-    .execute(&mut **tx)
+    .fetch_one(&mut **tx)
     .await?;
-    Ok(())
+    super::webhooks::enqueue(tx, deliveries, now).await
 }
 
 pub(super) async fn close_resolved(
@@ -332,21 +383,33 @@ pub(super) async fn close_resolved(
     before: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<i64>> {
-    sqlx::query_scalar!(
+    let rows = sqlx::query!(
         r#"WITH due AS (
-             SELECT id, channel FROM tickets WHERE status = 'resolved' AND resolved_at < $1
+             SELECT id, channel FROM tickets WHERE status = 'resolved' AND resolved_at < $1 AND deleted_at IS NULL
              ORDER BY id FOR UPDATE SKIP LOCKED
            ), e AS (
              INSERT INTO ticket_events (ticket_id, at, kind, channel, data)
-             SELECT id, $2, 'status', channel, '{"from": "resolved", "to": "closed"}' FROM due
+             SELECT id, $2, 'status', channel, '{"from": "resolved", "to": "closed"}' FROM due RETURNING id, ticket_id, kind
+           ), w AS (
+             INSERT INTO webhook_deliveries (webhook_id, event_id, since, created_at)
+             SELECT h.id, e.id, $2, $2 FROM e, webhooks h
+             WHERE h.active AND (h.kinds = '{}' OR e.kind = ANY (h.kinds)) FOR KEY SHARE OF h
+             RETURNING id, event_id
            )
            UPDATE tickets SET status = 'closed', closed_at = $2, updated_at = $2, version = version + 1
-           FROM due WHERE tickets.id = due.id RETURNING tickets.id"#,
+           FROM due WHERE tickets.id = due.id
+           RETURNING tickets.id,
+                     (SELECT array_agg(w.id) FROM w JOIN e ON e.id = w.event_id WHERE e.ticket_id = due.id) AS webhook_deliveries"#,
         before,
         now
     )
     .fetch_all(&mut **tx)
-    .await
+    .await?;
+    let (closed, deliveries): (Vec<i64>, Vec<_>) =
+        rows.into_iter().map(|r| (r.id, r.webhook_deliveries)).unzip();
+    let deliveries = deliveries.into_iter().flatten().flatten().collect();
+    super::webhooks::enqueue(tx, Some(deliveries), now).await?;
+    Ok(closed)
 }
 
 pub(super) struct Bounced {
@@ -427,10 +490,4 @@ pub(super) async fn remarks(tx: &mut Tx, ticket: i64) -> sqlx::Result<Vec<String
     )
     .fetch_all(&mut **tx)
     .await
-}
-
-pub(super) async fn exists(tx: &mut Tx, ticket: i64) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM tickets WHERE id = $1) AS "found!""#, ticket)
-        .fetch_one(&mut **tx)
-        .await
 }

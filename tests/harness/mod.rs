@@ -17,6 +17,7 @@ pub mod members;
 pub mod online;
 pub mod postgres;
 pub mod program;
+pub mod receiver;
 pub mod seen;
 pub mod smtp;
 pub mod wait;

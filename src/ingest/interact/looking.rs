@@ -60,12 +60,7 @@ impl Interact<'_> {
     async fn list(&self, person: &Person) -> Result<String, Halt> {
         let is_staff = person.role.is_staff();
         let sight = rights::sight(person.role, person.id, self.config.assignment.moderators_see_all);
-        let mut tickets = read::list(self.db, sight, None, None, LOOKED_THROUGH).await?;
-        tickets.retain(|ticket| {
-            let is_active = !matches!(ticket.status.as_str(), "resolved" | "closed");
-            let is_theirs = ticket.assignee_id.is_none_or(|assignee| assignee == person.id);
-            is_active && (!is_staff || is_theirs || ticket.requester_id == person.id)
-        });
+        let mut tickets = read::at_hand(self.db, sight, person.id, LOOKED_THROUGH).await?;
         let more = tickets.len().saturating_sub(LONGEST_LIST);
         tickets.truncate(LONGEST_LIST);
         let mut lines = Vec::new();

@@ -43,7 +43,7 @@ pub(super) async fn insert_replies(
         "INSERT INTO deliveries (ticket_id, message_id, answers_id, kind, channel, recipient_id, address, created_at, due_at)
          SELECT $1, $2, (SELECT max(id) FROM messages WHERE ticket_id = $1 AND kind = 'inbound' AND sender_class = 'human'),
                 'reply', 'email', p.person_id, p.address, $4, $5
-         FROM participants p WHERE p.ticket_id = $1 AND p.person_id <> $3 AND p.channel = 'email'
+         FROM participants p WHERE p.ticket_id = $1 AND p.person_id <> $3 AND p.channel = 'email' AND p.address <> ''
          ON CONFLICT (message_id, recipient_id) WHERE kind = 'reply' DO NOTHING
          RETURNING id",
         ticket,
@@ -91,6 +91,7 @@ pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delive
         purpose: match r.kind.as_str() {
             "acknowledgement" => Purpose::Acknowledgement,
             "reply" => Purpose::Reply,
+            "survey" => Purpose::Survey,
             // The column's CHECK leaves nothing else.
             _ => Purpose::Notice,
         },
@@ -170,7 +171,7 @@ pub(super) async fn files(db: &PgPool, message: i64) -> sqlx::Result<Vec<File>> 
 pub(super) async fn facts(db: &PgPool, ticket: i64) -> sqlx::Result<Facts> {
     let row = sqlx::query!(
         r#"SELECT t.priority, t.category, t.language, t.related_to, p.name AS requester_name,
-                  (SELECT address FROM participants pa WHERE pa.ticket_id = t.id AND pa.person_id = t.requester_id
+                  (SELECT NULLIF(address, '') FROM participants pa WHERE pa.ticket_id = t.id AND pa.person_id = t.requester_id
                      AND pa.channel = 'email')
                     AS requester_address,
                   ARRAY(SELECT s.slug FROM ticket_skills ts JOIN skills s ON s.id = ts.skill_id

@@ -6,9 +6,18 @@ use super::State as Shared;
 
 mod admin;
 mod auth;
+mod events;
+mod reports;
 mod tickets;
+mod webhooks;
 
 /// Every path below `/api` but the document itself.
 pub(super) fn router() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().merge(admin::router()).merge(auth::router()).merge(tickets::router())
+    OpenApiRouter::new()
+        .merge(admin::router())
+        .merge(auth::router())
+        .merge(tickets::router())
+        .merge(events::router())
+        .merge(reports::router())
+        .merge(webhooks::router())
 }
