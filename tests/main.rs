@@ -37,6 +37,7 @@ mod queue_promises;
 mod reader_lock;
 mod replies;
 mod reports;
+mod rights_matrix;
 mod server_sent_events;
 mod settings;
 mod staff_answers;
