@@ -300,6 +300,7 @@ pub const UNSENT_STATES: [&str; 6] = ["waiting", "failed", "cancelled", "suppres
 
 /// One try to send a mail.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = DeliveryAttempt)]
 pub struct Tried {
     pub at: DateTime<Utc>,
     /// `sent`, `temporary`, `permanent` or `network`.
