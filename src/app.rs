@@ -23,8 +23,10 @@ use crate::deliver::{Deliver, mailer::Mailer};
 use crate::discord::api::Api;
 use crate::ingest::Ingest;
 use crate::mail::token::Signer;
+use crate::people::letters::LetterKey;
 use crate::people::link::CodeKey;
-use crate::tickets::threads;
+use crate::settings::Settings;
+use crate::tickets::{csat, threads};
 use crate::triage::Triage;
 use crate::web::feed::Feed;
 use crate::web::limits::Limits;
@@ -116,6 +118,7 @@ pub struct App {
     pub stages: Stages,
     pub signer: Signer,
     pub code_key: CodeKey,
+    pub letter_key: LetterKey,
     web: web::State,
 }
 
@@ -137,21 +140,25 @@ impl App {
         let gemini = Triage::client(&config)?;
         let discord = config.discord.as_ref().map(Api::new).transpose()?.map(Arc::new);
         let code_key = CodeKey::new(&masters);
+        let letter_key = LetterKey::new(&masters);
         threads::configure(&db, config.discord.as_ref().map(shown_in)).await?;
         threads::resume(&db, clock.now()).await?;
-        let (c, s) = (|| Arc::clone(&config), || signer.clone());
+        csat::configure(&db, config.mail.survey).await?;
+        let settings = Settings::new(&db, &clock, &config);
+        let (c, s, l) = (|| Arc::clone(&config), || signer.clone(), || settings.clone());
         let m = || Arc::clone(&mailer);
         let stages = Stages {
             ingest: Ingest {
                 db: db.clone(),
                 clock: clock.clone(),
                 config: c(),
+                settings: l(),
                 signer: s(),
                 discord: discord.clone(),
                 code_key: code_key.clone(),
             },
-            triage: Triage { db: db.clone(), clock: clock.clone(), config: c(), gemini },
-            assign: Assign { db: db.clone(), clock: clock.clone(), config: c() },
+            triage: Triage { db: db.clone(), clock: clock.clone(), config: c(), settings: l(), gemini },
+            assign: Assign { db: db.clone(), clock: clock.clone(), settings: l() },
             deliver: Deliver {
                 db: db.clone(),
                 clock: clock.clone(),
@@ -166,18 +173,31 @@ impl App {
                 config: c(),
                 signer: s(),
                 key: code_key.clone(),
+                letter_key: letter_key.clone(),
                 mailer: m(),
             },
             webhooks: Webhooks::new(&config, db.clone(), clock.clone())?,
             db: db.clone(),
             clock: clock.clone(),
-            config: c(),
+            settings: l(),
         };
         let tokens = AccessTokens::new(&masters, config.auth.access_minutes);
         let limits = Arc::new(Limits::new(&config.limits));
         let feed = Feed::begin(&db).await?;
-        let web = web::State { db, clock, config: Arc::clone(&config), tokens, limits, feed, metrics };
-        Ok(Self { config, stages, signer, code_key, web })
+        let web = web::State {
+            db,
+            clock,
+            config: Arc::clone(&config),
+            settings,
+            tokens,
+            signer: signer.clone(),
+            limits,
+            feed,
+            letter_key: letter_key.clone(),
+            oidc: web::oidc::Provider::new(&config)?.map(Arc::new),
+            metrics,
+        };
+        Ok(Self { config, stages, signer, code_key, letter_key, web })
     }
 
     /// The HTTP API, for a listener of the caller's.
@@ -193,7 +213,13 @@ impl App {
     /// The gateway to Discord, where it is configured.
     pub fn gateway(&self) -> Option<sources::discord::Gateway> {
         let api = self.stages.ingest.discord.as_ref()?;
-        sources::discord::Gateway::new(&self.stages.db, &self.stages.clock, &self.config, api)
+        sources::discord::Gateway::new(
+            &self.stages.db,
+            &self.stages.clock,
+            &self.stages.settings,
+            &self.config,
+            api,
+        )
     }
 
     /// Runs until `stop`, then stops in order: sources take nothing in any more, the worker finishes what is in hand,

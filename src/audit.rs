@@ -34,7 +34,8 @@ impl Actor {
 }
 
 /// One line of the log.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = AuditEntry)]
 pub struct Entry {
     pub seq: i64,
     pub at: DateTime<Utc>,
@@ -44,6 +45,7 @@ pub struct Entry {
     pub channel: String,
     pub action: String,
     pub subject: String,
+    #[schema(value_type = Object)]
     pub data: Value,
     #[serde(skip)]
     hash: Vec<u8>,
@@ -131,7 +133,7 @@ pub async fn list(db: &PgPool, filter: &Filter, limit: i64) -> sqlx::Result<Vec<
 }
 
 /// What a look at the whole chain finds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Verified {
     /// Entries that were looked at.
     pub entries: i64,

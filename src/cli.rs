@@ -15,9 +15,9 @@ use tracing_subscriber::EnvFilter;
 use crate::app::{self, App, Listeners, StopSignal, Storage};
 use crate::clock::Clock;
 use crate::config::{Config, LogFormat, Telemetry};
-use crate::ids::{DeliveryId, JobId};
+use crate::ids::JobId;
 use crate::mail::{parse, reading};
-use crate::tickets::outbox;
+use crate::tickets::outbox::{self, CancelError};
 use crate::{database, ingest, people, queue, triage};
 
 mod deliveries;
@@ -349,6 +349,12 @@ async fn serve(path: &Path) -> anyhow::Result<()> {
     if config.mailbox.is_empty() {
         tracing::warn!("no [[mailbox]] is configured: no mail comes in, and none can leave");
     }
+    if config.http.public_url.is_none() {
+        let base = config.http.base_url();
+        tracing::warn!(
+            "http.public_url is not set: links in mails point to {base}, which others cannot open"
+        );
+    }
     let listeners = Listeners::open(&config, "http.listen").await?;
     let storage = Storage::open(&config).await?;
     database::migrate(&storage.db).await?;
@@ -514,10 +520,6 @@ async fn skills(command: SkillsCommand) -> anyhow::Result<()> {
     }
 }
 
-/// What nothing waits for, or what is entered again by itself.
-const CANCELLABLE: [&queue::Kind; 5] =
-    [&queue::DELIVER, &queue::LETTER, &queue::MIRROR, &queue::REASSIGN, &queue::CLOSE_RESOLVED];
-
 async fn jobs(command: JobsCommand) -> anyhow::Result<()> {
     let (JobsCommand::List { file, .. } | JobsCommand::Retry { file, .. } | JobsCommand::Cancel { file, .. }) =
         &command;
@@ -539,15 +541,14 @@ async fn jobs(command: JobsCommand) -> anyhow::Result<()> {
         }
         JobsCommand::Cancel { id, .. } => {
             let mut tx = db.begin().await?;
-            let Some(job) = queue::cancel(&mut tx, JobId(id)).await? else {
-                bail!("there is no job {id} (see `ticketd jobs list`)");
+            let job = match outbox::cancel_job(&mut tx, JobId(id), now).await {
+                Ok(job) => job,
+                Err(CancelError::Unknown(_)) => bail!("there is no job {id} (see `ticketd jobs list`)"),
+                Err(CancelError::Needed(kind)) => {
+                    bail!("job {id} ({kind}) cannot be cancelled: what it is about would wait for ever")
+                }
+                Err(CancelError::Database(error)) => return Err(error.into()),
             };
-            if !queue::Kind::named(&job.kind).is_none_or(|kind| CANCELLABLE.contains(&kind)) {
-                bail!("job {id} ({}) cannot be cancelled: what it is about would wait for ever", job.kind);
-            }
-            if job.kind == queue::DELIVER.name {
-                outbox::cancel(&mut tx, DeliveryId(job.subject), now).await?;
-            }
             tx.commit().await?;
             say(&format!("job {id} ({}) is cancelled", job.kind))?;
         }

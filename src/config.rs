@@ -8,14 +8,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
+mod auth;
 mod discord;
 mod http;
 mod load;
+mod rules;
 mod webhooks;
 
+pub use auth::{Auth, Oidc, RequireSecondFactor};
 pub(crate) use discord::is_loopback;
 pub use discord::{Discord, PlainMessages, StaffRoles};
 pub use http::{Http, Limits};
@@ -43,6 +46,7 @@ pub struct Config {
     pub maildir: Option<Maildir>,
     pub gemini: Option<Gemini>,
     pub discord: Option<Discord>,
+    pub oidc: Option<Oidc>,
     #[serde(default)]
     pub triage: Triage,
     #[serde(default)]
@@ -54,7 +58,6 @@ pub struct Config {
     #[serde(default)]
     pub telemetry: Telemetry,
     // Accepted, so that one file serves this version and the next; `Config::without_effect` names what is set.
-    oidc: Option<toml::Table>,
     retention: Option<toml::Table>,
 }
 
@@ -63,16 +66,6 @@ pub struct Config {
 pub struct Database {
     pub url: Option<SecretString>,
     pub url_file: Option<PathBuf>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Auth {
-    pub secret_file: Option<PathBuf>,
-    pub secret: Option<SecretString>,
-    pub access_minutes: i64,
-    refresh_days: Option<i64>,
-    signup: Option<bool>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -176,6 +169,8 @@ pub struct Assignment {
 pub struct MailRules {
     pub undo_seconds: i64,
     pub acknowledge: bool,
+    /// Ask requesters how content they were when staff resolves; needs `http.public_url`.
+    pub survey: bool,
     pub loop_per_ticket_hour: i64,
     pub loop_per_address_hour: i64,
     pub loop_per_domain_hour: i64,
@@ -266,11 +261,6 @@ fn default_gemini_timeout() -> Duration {
     Duration::from_secs(20)
 }
 
-impl Default for Auth {
-    fn default() -> Self {
-        Self { secret_file: None, secret: None, access_minutes: 15, refresh_days: None, signup: None }
-    }
-}
 impl Default for Triage {
     fn default() -> Self {
         let categories = ["technical", "billing", "account", "bug", "feature_request", "other"];
@@ -287,6 +277,7 @@ impl Default for MailRules {
         Self {
             undo_seconds: 10,
             acknowledge: true,
+            survey: false,
             loop_per_ticket_hour: 5,
             loop_per_address_hour: 10,
             loop_per_domain_hour: 0,
@@ -352,17 +343,6 @@ impl Database {
     }
 }
 
-impl Auth {
-    /// The secret all signatures derive from; `None`: a random one kept in the database.
-    pub fn secret(&self) -> anyhow::Result<Option<SecretString>> {
-        let secret = secret("auth: secret", self.secret.as_ref(), self.secret_file.as_deref())?;
-        if secret.as_ref().is_some_and(|s| s.expose_secret().len() < 32) {
-            bail!("auth: the secret is shorter than 32 bytes: make one with `openssl rand -hex 32`");
-        }
-        Ok(secret)
-    }
-}
-
 impl Config {
     /// Reads and checks the file, the environment laid over it.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
@@ -394,6 +374,7 @@ impl Config {
         let mut optional =
             vec![&mut self.database.url_file, &mut self.auth.secret_file, &mut self.webhooks.ca_file];
         optional.extend(self.gemini.as_mut().map(|g| &mut g.api_key_file));
+        optional.extend(self.oidc.as_mut().map(|o| &mut o.client_secret_file));
         optional.extend(self.discord.iter_mut().flat_map(|d| [&mut d.token_file, &mut d.ca_file]));
         for mailbox in &mut self.mailbox {
             optional.push(&mut mailbox.outbox_dir);
@@ -443,19 +424,21 @@ impl Config {
         if self.triage.engine == Some(Engine::Gemini) && self.gemini.is_none() {
             bail!("triage: engine is \"gemini\" but the section [gemini] is missing");
         }
+        if self.mail.survey && self.http.public_url.is_none() {
+            bail!("mail.survey: needs http.public_url, for the link in the mail");
+        }
         if self.triage.categories.is_empty() {
             bail!("triage: categories is empty: give at least one");
         }
+        self.auth.check()?;
+        self.oidc.as_ref().map_or(Ok(()), Oidc::check)?;
         self.discord.as_ref().map_or(Ok(()), Discord::check)
     }
 
     /// What is set although this version does nothing with it: said at start, so that nobody relies on it.
     pub fn without_effect(&self) -> Vec<&'static str> {
         let set = [
-            ("[oidc]", self.oidc.is_some()),
             ("[retention]", self.retention.is_some()),
-            ("auth.refresh_days", self.auth.refresh_days.is_some()),
-            ("auth.signup", self.auth.signup == Some(true)),
             ("triage.auto_route_confidence", self.triage.auto_route_confidence.is_some()),
             ("mail.loop_per_domain_hour", self.mail.loop_per_domain_hour != 0),
             (
@@ -486,6 +469,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use secrecy::ExposeSecret as _;
 
     fn error(text: &str) -> String {
         format!("{:#}", Config::parse(text, BTreeMap::new()).unwrap_err())
@@ -530,13 +514,17 @@ mod tests {
     fn the_example_names_every_key_there_is() {
         let example = include_str!("../config/example.toml");
         let source = include_str!("config.rs").lines().take_while(|l| !l.starts_with("#[cfg(test)]"));
-        let sections = [include_str!("config/discord.rs"), include_str!("config/webhooks.rs")];
+        let sections = [
+            include_str!("config/discord.rs"),
+            include_str!("config/auth.rs"),
+            include_str!("config/webhooks.rs"),
+        ];
         for line in source.chain(sections.into_iter().flat_map(str::lines)) {
             let field = line.strip_prefix("    pub ").and_then(|l| l.split_once(": ")).map(|(key, _)| key);
             // A function has a parenthesis before its first colon.
             let Some(key) = field.filter(|key| !key.contains('(')) else { continue };
             // A secret written into the file is for the environment and for tests.
-            let is_secret = ["password", "api_key", "secret", "token"].contains(&key);
+            let is_secret = ["password", "api_key", "secret", "token", "client_secret"].contains(&key);
             let named = example.contains(&format!("{key} =")) || example.contains(&format!("{key}]"));
             assert!(is_secret || named, "config/example.toml does not name `{key}`");
         }

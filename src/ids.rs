@@ -56,6 +56,14 @@ id!(
     SkillId
 );
 id!(
+    /// One file that waits for the message it goes with.
+    UploadId
+);
+id!(
+    /// One file of a message.
+    AttachmentId
+);
+id!(
     /// One server that is told of events.
     WebhookId
 );

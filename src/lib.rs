@@ -12,6 +12,7 @@ pub mod queue;
 
 pub mod audit;
 pub mod people;
+pub mod settings;
 
 pub mod tickets;
 

@@ -15,10 +15,12 @@ use crate::clock::Clock;
 use crate::queue::{self, Kind};
 
 /// When (UTC) which job is put into the queue.
-const TABLE: [(&str, &Kind); 3] = [
+const TABLE: [(&str, &Kind); 4] = [
     ("*/15 * * * *", &queue::REASSIGN),
     ("7 * * * *", &queue::CLOSE_RESOLVED),
     ("*/2 * * * *", &queue::ROLES),
+    // At no minute of another line: of two that fall due together one is run.
+    ("11-59/20 * * * *", &queue::SWEEP),
 ];
 
 /// Reads the usual five fields. The `cron` crate wants seconds in front, and counts Sunday as 1, so days of the week
@@ -100,14 +102,15 @@ mod tests {
     fn the_table_falls_due_in_order() {
         let noon = Utc.with_ymd_and_hms(2026, 11, 21, 12, 0, 0).unwrap();
         let (mut at, mut due) = (noon, Vec::new());
-        for _ in 0..9 {
+        for _ in 0..10 {
             let (next, kind) = next(at).unwrap().unwrap();
             due.push(((next - noon).num_minutes(), kind.name));
             at = next;
         }
         let roles = |minute| (minute, "roles");
         let expected = [2, 4, 6].map(roles).into_iter().chain([(7, "close_resolved")]);
-        let expected = expected.chain([8, 10, 12, 14].map(roles)).chain([(15, "reassign")]);
+        let expected = expected.chain([8, 10].map(roles)).chain([(11, "sweep")]);
+        let expected = expected.chain([12, 14].map(roles)).chain([(15, "reassign")]);
         assert_eq!(due, expected.collect::<Vec<_>>());
     }
 }

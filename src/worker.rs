@@ -12,22 +12,22 @@ use tracing::Instrument;
 
 use crate::assign::Assign;
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::crash;
 use crate::deliver::Deliver;
 use crate::deliver::letter::Letters;
 use crate::deliver::webhook::Webhooks;
 use crate::ingest::Ingest;
 use crate::queue::{self, Bell, Claimed, Done, JobError, Kind, Verdict};
-use crate::tickets;
+use crate::settings::Settings;
 use crate::triage::Triage;
+use crate::{people, tickets};
 
 /// The stages, and what they share.
 #[derive(Clone, Debug)]
 pub struct Stages {
     pub db: PgPool,
     pub clock: Clock,
-    pub config: Arc<Config>,
+    pub settings: Settings,
     pub ingest: Ingest,
     pub triage: Triage,
     pub assign: Assign,
@@ -37,11 +37,14 @@ pub struct Stages {
 }
 
 /// Jobs one process works on at once: most of them wait for the database or the network.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 20;
 /// How many of them may be of kinds that wait for others' servers: a mail server that never answers, Discord or a webhook
-/// must not keep mail from becoming tickets. Together they may fill every place, if all of those hang at once.
-const LIMITED: [(&[&Kind], usize); 3] =
-    [(&[&queue::DELIVER, &queue::LETTER], 8), (&[&queue::MIRROR], 4), (&[&queue::WEBHOOK], 4)];
+/// must not keep mail from becoming tickets.
+const LIMITED: [(&[&Kind], usize); 3] = [
+    (&[&queue::DELIVER, &queue::LETTER, &queue::ACCOUNT_LETTER], 8),
+    (&[&queue::MIRROR], 4),
+    (&[&queue::WEBHOOK], 4),
+];
 /// How often the queue is looked at unasked: covers a lost notification, and finds jobs whose time has come.
 pub const POLL: Duration = Duration::from_millis(500);
 const SLOWEST_POLL: Duration = Duration::from_secs(15);
@@ -58,7 +61,8 @@ impl Stages {
             "mirror" => self.deliver.mirror(job).await,
             "roles" => self.ingest.look_at_roles(job).await,
             "hear" => self.ingest.hear(job).await,
-            "letter" => self.letters.run(job).await,
+            "sweep" => self.sweep(job).await,
+            "letter" | "account_letter" => self.letters.run(job).await,
             "webhook" => self.webhooks.run(job).await,
             "close_resolved" => self.close_resolved(job).await,
             other => Err(JobError::Fail(anyhow::anyhow!("no stage does `{other}`"))),
@@ -67,12 +71,24 @@ impl Stages {
 
     async fn close_resolved(&self, job: &Claimed) -> Result<Done, JobError> {
         let now = self.clock.now();
-        let before = now - TimeDelta::days(self.config.assignment.close_after_days);
+        let config = self.settings.current().await;
+        let before = now - TimeDelta::days(config.assignment.close_after_days);
         let mut tx = self.db.begin().await?;
         let closed = tickets::close_resolved(&mut tx, before, now).await?;
         if closed > 0 {
             tracing::info!(closed, "closed {closed} resolved tickets");
         }
+        job.done(tx).await
+    }
+
+    /// Files that went with no message, log-ins and links that are over, deliveries that webhooks took long ago.
+    async fn sweep(&self, job: &Claimed) -> Result<Done, JobError> {
+        let now = self.clock.now();
+        let mut tx = self.db.begin().await?;
+        let uploads = tickets::uploads::sweep(&mut tx, now).await?;
+        let webhooks = tickets::webhooks::sweep(&mut tx, now).await?;
+        let accounts = people::sweep(&mut tx, now).await?;
+        tracing::info!(uploads, webhooks, ?accounts, "what nothing needs any more was removed");
         job.done(tx).await
     }
 

@@ -455,6 +455,7 @@ fn the_same_input_gives_the_same_choice_in_any_order_and_it_fits() {
                         name: format!("P{id}"),
                         role,
                         away,
+                        at_work: id % 3 != 0,
                         cap: None,
                         last_assigned_at: last.and_then(|at| chrono::DateTime::from_timestamp(at, 0)),
                         skills: skills.into_iter().map(|(s, level)| (SKILLS[s].to_owned(), level)).collect(),

@@ -12,6 +12,7 @@ use ticketd::tickets::{Priority, Status};
 
 use crate::harness::discord::{PRIVATE_THREAD, PUBLIC_THREAD, STAFF, SUPPORT, Thread};
 use crate::harness::mail::mail;
+use crate::harness::seen::claim;
 use crate::harness::wait::until;
 
 #[tokio::test]
@@ -228,7 +229,7 @@ async fn who_gives_a_ticket_back_leaves_its_requesters_thread() {
     assert_eq!(own.members(), ["bea", "mia"]);
     room.acts(async |tx, ticket, act| actions::release(tx, ticket, act).await).await;
     assert_eq!(own.members(), ["mia"]);
-    room.acts(async |tx, ticket, act| actions::claim(tx, ticket, act).await).await;
+    room.acts(async |tx, ticket, act| claim(tx, ticket, act).await).await;
     assert_eq!(own.members(), ["bea", "mia"], "with the ticket they come back");
     sqlx::query("UPDATE persons SET granted_role = 'user' WHERE name = 'Bea'")
         .execute(&room.desk.db)

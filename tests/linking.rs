@@ -14,6 +14,7 @@ use crate::harness::mail::{header, mail, text};
 use crate::harness::members::{
     asks, by_mail, code_mailed_to, in_discord, links, message, opens, own_tickets, person, said, types,
 };
+use crate::harness::seen::{claim, give};
 use crate::harness::smtp::{At, Behaviour};
 use crate::harness::wait::until;
 
@@ -418,7 +419,7 @@ async fn the_tokens_of_a_merged_person() {
     let act = tickets::actions::Act { by: boss, channel: Channel::Discord, now: desk.clock.now() };
     tickets::actions::release(&mut tx, &locked, act).await.expect("released");
     let locked = tickets::lock(&mut tx, TicketId(1001)).await.expect("the ticket");
-    tickets::actions::assign(&mut tx, &locked, bea, act).await.expect("assigned");
+    give(&mut tx, &locked, bea, act).await.expect("assigned");
     tx.commit().await.expect("a commit");
     assert_eq!(desk.ticket(1001).await.assignee_id, Some(boss));
     desk.settle().await;
@@ -475,7 +476,10 @@ async fn nothing_points_to_a_merged_person() {
     let act = tickets::actions::Act { by: cara, channel: Channel::Discord, now: desk.clock.now() };
     tickets::actions::release(&mut tx, &locked, act).await.expect("released");
     let locked = tickets::lock(&mut tx, TicketId(1001)).await.expect("the ticket");
-    tickets::actions::claim(&mut tx, &locked, act).await.expect("claimed");
+    claim(&mut tx, &locked, act).await.expect("claimed");
+    tickets::parties::follow(&mut tx, &locked, act).await.expect("followed");
+    tickets::uploads::keep(&mut tx, cara, Some("a.txt"), "text/plain", b"a", act.now).await.expect("a file");
+    tickets::removal::delete(&mut tx, &locked, act).await.expect("deleted");
     tx.commit().await.expect("a commit");
     desk.settle().await;
     let before = pointing_to(&desk, cara).await;

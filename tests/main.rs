@@ -6,6 +6,9 @@
 
 mod harness;
 
+mod admin_operations;
+mod admin_people;
+mod admin_skills;
 mod api;
 mod architecture;
 mod assignment;
@@ -35,9 +38,11 @@ mod reader_lock;
 mod replies;
 mod reports;
 mod server_sent_events;
+mod settings;
 mod staff_answers;
 mod staff_tools;
 mod taken_in_once;
 mod ticket_actions;
 mod triage;
 mod webhooks;
+mod working_hours;

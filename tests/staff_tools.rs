@@ -1,8 +1,9 @@
 //! What staff have at hand besides the tickets themselves: skills, snippets, the card, the search, the numbers.
 
 use chrono::TimeDelta;
+use ticketd::audit::Actor;
 use ticketd::ids::TicketId;
-use ticketd::people::{self, Role, SkillError, snippets};
+use ticketd::people::{self, Role, SkillError, levels, snippets};
 use ticketd::tickets::read::{self, Sight};
 
 use crate::harness::desk::Desk;
@@ -52,14 +53,20 @@ async fn a_moderator_proposes_a_skill_and_an_admin_confirms_it() {
     a level is from 1 (knows a little) to 5 (knows it all)
     only moderators and admins have skills
     ");
-    assert!(people::confirm_skill(&desk.db, bea, "networking", now).await.expect("an answer"));
-    assert!(!people::confirm_skill(&desk.db, bea, "networking", now).await.expect("an answer"));
+    let confirms = async || {
+        let mut tx = desk.db.begin().await.expect("a transaction");
+        let done = levels::confirm(&mut tx, bea, "networking", Actor::COMMAND, now).await.expect("an answer");
+        tx.commit().await.expect("a commit");
+        done
+    };
+    assert!(confirms().await);
+    assert!(!confirms().await, "it is confirmed");
     let skills = people::skills_of(&desk.db, bea).await.expect("skills");
     let skills: Vec<_> = skills.iter().map(|s| (s.slug.as_str(), s.level, s.confirmed)).collect();
     assert_eq!(skills, [("billing", 3, true), ("networking", 4, true)]);
 
     let staff = async |prefix: &str| {
-        let found = people::find_staff(&desk.db, prefix, 25).await.expect("staff");
+        let found = people::find_staff(&desk.db, prefix, 25, desk.clock.now()).await.expect("staff");
         found.into_iter().map(|colleague| colleague.name).collect::<Vec<_>>()
     };
     assert_eq!(staff("").await, ["Bea", "Dora", "Eli van Dam"]);

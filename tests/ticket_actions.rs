@@ -10,6 +10,7 @@ use ticketd::tickets::{self, Channel, Locked, Priority, StaffMessage, Status, Ti
 
 use crate::harness::desk::Desk;
 use crate::harness::mail::{mail, text};
+use crate::harness::seen::{claim, give};
 
 const ADA: &str = "Ada <ada@example.net>";
 const TICKET: TicketId = TicketId(1001);
@@ -44,7 +45,8 @@ async fn ticket(desk: &Desk) -> Summary {
 async fn bea_replies(desk: &Desk, bea: PersonId, text: &str) -> MessageId {
     let now = desk.clock.now();
     act(desk, bea, async |tx, ticket, act| {
-        let message = StaffMessage { author: act.by, channel: Channel::Web, text, inbound: None };
+        let message =
+            StaffMessage { author: act.by, channel: Channel::Web, text, inbound: None, uploads: &[] };
         tickets::reply(tx, ticket, &message, now + TimeDelta::seconds(10), now).await
     })
     .await
@@ -54,13 +56,13 @@ async fn bea_replies(desk: &Desk, bea: PersonId, text: &str) -> MessageId {
 #[tokio::test]
 async fn of_fifty_who_claim_at_once_one_gets_it() {
     let (desk, bea, cem) = desk_with_a_ticket().await;
-    let claims = (0..50).map(|n| {
-        let desk = &desk;
-        async move {
-            act(desk, if n % 2 == 0 { bea } else { cem }, async |tx, t, a| actions::claim(tx, t, a).await)
-                .await
-        }
-    });
+    let claims =
+        (0..50).map(|n| {
+            let desk = &desk;
+            async move {
+                act(desk, if n % 2 == 0 { bea } else { cem }, async |tx, t, a| claim(tx, t, a).await).await
+            }
+        });
     let results = join_all(claims).await;
     let winner = ticket(&desk).await.assignee_id.expect("somebody has it");
     for (n, result) in results.iter().enumerate() {
@@ -80,7 +82,7 @@ async fn of_fifty_who_claim_at_once_one_gets_it() {
 #[tokio::test]
 async fn what_is_released_is_nobodys_until_somebody_takes_it() {
     let (desk, bea, cem) = desk_with_a_ticket().await;
-    act(&desk, bea, async |tx, t, a| actions::claim(tx, t, a).await).await.expect("claimed");
+    act(&desk, bea, async |tx, t, a| claim(tx, t, a).await).await.expect("claimed");
     act(&desk, bea, async |tx, t, a| actions::release(tx, t, a).await).await.expect("released");
     desk.later(TimeDelta::hours(1)).await;
     let released = ticket(&desk).await;
@@ -92,14 +94,14 @@ async fn what_is_released_is_nobodys_until_somebody_takes_it() {
     let again = act(&desk, bea, async |tx, t, a| actions::release(tx, t, a).await).await;
     assert!(matches!(again, Err(TicketError::Unassigned(_))), "{again:?}");
 
-    act(&desk, bea, async |tx, t, a| actions::assign(tx, t, cem, a).await).await.expect("given");
+    act(&desk, bea, async |tx, t, a| give(tx, t, cem, a).await).await.expect("given");
     desk.settle().await;
     assert_eq!(ticket(&desk).await.assignee_id, Some(cem));
     assert!(
         text(&desk.last_mail_to("cem@example.org")).contains("I want a refund"),
         "the new holder is told"
     );
-    let to_ada = act(&desk, bea, async |tx, t, a| actions::assign(tx, t, t.requester, a).await).await;
+    let to_ada = act(&desk, bea, async |tx, t, a| give(tx, t, t.requester, a).await).await;
     assert!(matches!(to_ada, Err(TicketError::NotStaff)), "{to_ada:?}");
     desk.close().await;
 }
@@ -131,7 +133,7 @@ async fn what_a_person_sets_no_judgement_undoes() {
 #[tokio::test]
 async fn a_closed_ticket_is_opened_again_and_goes_on() {
     let (desk, bea, _) = desk_with_a_ticket().await;
-    act(&desk, bea, async |tx, t, a| actions::claim(tx, t, a).await).await.expect("claimed");
+    act(&desk, bea, async |tx, t, a| claim(tx, t, a).await).await.expect("claimed");
     act(&desk, bea, async |tx, t, a| actions::close(tx, t, a).await).await.expect("closed");
     assert_eq!(ticket(&desk).await.status, "closed");
     let claimed = act(&desk, bea, async |tx, t, a| actions::release(tx, t, a).await).await;

@@ -4,18 +4,17 @@
 //! assignments take turns, so that two of them never fill the same place.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgPool;
 
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::crash;
 use crate::ids::{PersonId, TicketId};
 use crate::people::{self, Role, StaffMember};
 use crate::queue::{self, Claimed, Done, JobError};
+use crate::settings::Settings;
 use crate::tickets::{self, AssignmentRecord, Outcome, changes};
 
 /// Assigns tickets.
@@ -23,7 +22,7 @@ use crate::tickets::{self, AssignmentRecord, Outcome, changes};
 pub struct Assign {
     pub db: PgPool,
     pub clock: Clock,
-    pub config: Arc<Config>,
+    pub settings: Settings,
 }
 
 /// A staff member with the load they carry now.
@@ -44,6 +43,8 @@ pub enum Verdict {
     NoSkill,
     Away,
     AtCap,
+    /// Fits, and is not at work now: comes after everybody who is.
+    OffHours,
     /// An admin: asked only when no moderator fits.
     Fallback,
 }
@@ -61,6 +62,7 @@ pub struct Judged {
     pub coverage: f64,
     pub load: i64,
     pub cap: i64,
+    pub off_hours: bool,
     /// `coverage - load / cap`.
     pub score: f64,
 }
@@ -114,6 +116,8 @@ fn judge(candidate: &Candidate, weights: &BTreeMap<String, f64>) -> Judged {
         Verdict::Away
     } else if candidate.load >= candidate.cap {
         Verdict::AtCap
+    } else if !member.at_work {
+        Verdict::OffHours
     } else {
         Verdict::Outscored
     };
@@ -126,32 +130,35 @@ fn judge(candidate: &Candidate, weights: &BTreeMap<String, f64>) -> Judged {
         coverage,
         load: candidate.load,
         cap: candidate.cap,
+        off_hours: !member.at_work,
         score: coverage - share(candidate.load, candidate.cap),
     }
 }
 
-/// Chooses. Ties go to who was assigned longest ago, then to the lower id: the same input gives the same choice.
+/// Chooses. Who fits and is at work comes first, then who fits and is off hours, then an admin. Ties go to who was assigned
+/// longest ago, then to the lower id: the same input gives the same choice.
 pub fn choose(required: &[String], candidates: &[Candidate]) -> Choice {
     let weights = weights(required, candidates);
     let mut judged: Vec<Judged> = candidates.iter().map(|c| judge(c, &weights)).collect();
     let last_assigned = |person: PersonId| -> Option<DateTime<Utc>> {
         candidates.iter().find(|c| c.member.id == person).and_then(|c| c.member.last_assigned_at)
     };
-    let best = judged
-        .iter()
-        .filter(|j| j.verdict == Verdict::Outscored)
-        .min_by(|a, b| {
+    let best_of = |verdict: Verdict| {
+        let fitting = judged.iter().filter(|j| j.verdict == verdict);
+        let best = fitting.min_by(|a, b| {
             b.score
                 .total_cmp(&a.score)
                 .then_with(|| last_assigned(a.person_id).cmp(&last_assigned(b.person_id)))
                 .then_with(|| a.person_id.cmp(&b.person_id))
-        })
-        .map(|j| j.person_id);
+        });
+        best.map(|j| j.person_id)
+    };
+    let best = best_of(Verdict::Outscored).or_else(|| best_of(Verdict::OffHours));
     let is_away = |person: PersonId| candidates.iter().any(|c| c.member.id == person && c.member.away);
     let admin = judged
         .iter()
         .filter(|j| j.role == Role::Admin)
-        .min_by_key(|j| (is_away(j.person_id), j.load, last_assigned(j.person_id), j.person_id))
+        .min_by_key(|j| (is_away(j.person_id), j.off_hours, j.load, last_assigned(j.person_id), j.person_id))
         .map(|j| j.person_id);
     let (outcome, assignee) = match (best, admin) {
         (Some(moderator), _) => (Outcome::Matched, Some(moderator)),
@@ -177,10 +184,12 @@ pub fn choose(required: &[String], candidates: &[Candidate]) -> Choice {
 fn reason(required: &[String], judged: &[Judged], outcome: Outcome, assignee: Option<PersonId>) -> String {
     let chosen = judged.iter().find(|j| Some(j.person_id) == assignee);
     let named = |verdict: Verdict| -> Vec<&str> {
-        judged.iter().filter(|j| j.verdict == verdict).map(|j| j.name.as_str()).collect()
+        let others = judged.iter().filter(|j| Some(j.person_id) != assignee);
+        others.filter(|j| j.verdict == verdict).map(|j| j.name.as_str()).collect()
     };
     let mut absent = Vec::new();
-    for (verdict, said) in [(Verdict::Away, "away"), (Verdict::AtCap, "at cap")] {
+    let causes = [(Verdict::Away, "away"), (Verdict::AtCap, "at cap"), (Verdict::OffHours, "off hours")];
+    for (verdict, said) in causes {
         let names = named(verdict);
         if let Some((last, others)) = names.split_last() {
             let (list, verb) = if others.is_empty() {
@@ -195,14 +204,15 @@ fn reason(required: &[String], judged: &[Judged], outcome: Outcome, assignee: Op
         (Some(chosen), Outcome::Matched | Outcome::Manual) => {
             let slugs: Vec<&str> = chosen.skills.iter().map(|(slug, _)| slug.as_str()).collect();
             format!(
-                "{}: {} of {} {} ({}), {} of {} open",
+                "{}: {} of {} {} ({}), {} of {} open{}",
                 chosen.name,
                 slugs.len(),
                 required.len(),
                 if required.len() == 1 { "skill" } else { "skills" },
                 slugs.join(", "),
                 chosen.load,
-                chosen.cap
+                chosen.cap,
+                if chosen.off_hours { ", off hours as all who fit" } else { "" }
             )
         }
         (Some(admin), _) => format!("{}, an admin, because {}", admin.name, nobody_fits(required, judged)),
@@ -256,9 +266,14 @@ impl Assign {
     pub async fn run(&self, job: &Claimed) -> Result<Done, JobError> {
         let ticket = TicketId(job.subject);
         let now = self.clock.now();
+        let default_cap = self.settings.current().await.assignment.cap_default;
         let mut tx = self.db.begin().await?;
-        changes::take_turn_assigning(&mut tx).await?;
+        let _turn = changes::take_turn_assigning(&mut tx).await?;
         let locked = match tickets::lock(&mut tx, ticket).await {
+            // It needs nobody any more.
+            Err(tickets::TicketError::Deleted(_) | tickets::TicketError::Merged(..)) => {
+                return job.done(tx).await;
+            }
             Err(error @ tickets::TicketError::Unknown(_)) => return Err(JobError::Fail(error.into())),
             locked => locked.map_err(|e| JobError::Retry(e.into()))?,
         };
@@ -266,7 +281,7 @@ impl Assign {
             return job.done(tx).await;
         }
         let required = changes::required_skills(&mut tx, ticket).await?;
-        let candidates = self.candidates(&mut tx, &locked).await?;
+        let candidates = candidates(&mut tx, &locked, default_cap, now).await?;
         let choice = choose(&required, &candidates);
         if stays(&locked, &choice, &candidates) {
             // Nobody needs to be told.
@@ -300,28 +315,6 @@ impl Assign {
         Ok(done)
     }
 
-    async fn candidates(
-        &self,
-        tx: &mut queue::Tx,
-        ticket: &tickets::Locked,
-    ) -> Result<Vec<Candidate>, JobError> {
-        let mut loads: BTreeMap<PersonId, i64> = changes::loads(tx).await?.into_iter().collect();
-        // The ticket itself is no load on the one who may keep it.
-        if let Some(load) = ticket.assignee.and_then(|a| loads.get_mut(&a)) {
-            *load -= 1;
-        }
-        let default = self.config.assignment.cap_default;
-        let staff = people::staff(tx).await?;
-        Ok(staff
-            .into_iter()
-            .map(|member| Candidate {
-                load: loads.get(&member.id).copied().unwrap_or(0),
-                cap: member.cap.unwrap_or(default).into(),
-                member,
-            })
-            .collect())
-    }
-
     /// Looks again at tickets that fell back or stayed unassigned.
     pub async fn look_again(&self, job: &Claimed) -> Result<Done, JobError> {
         let now = self.clock.now();
@@ -331,6 +324,28 @@ impl Assign {
         queue::enqueue_all(&mut tx, &jobs, now).await?;
         job.done(tx).await
     }
+}
+
+async fn candidates(
+    tx: &mut queue::Tx,
+    ticket: &tickets::Locked,
+    default_cap: i32,
+    now: DateTime<Utc>,
+) -> Result<Vec<Candidate>, JobError> {
+    let mut loads: BTreeMap<PersonId, i64> = changes::loads(tx).await?.into_iter().collect();
+    // The ticket itself is no load on the one who may keep it.
+    if let Some(load) = ticket.assignee.and_then(|a| loads.get_mut(&a)) {
+        *load -= 1;
+    }
+    let staff = people::staff(tx, now).await?;
+    Ok(staff
+        .into_iter()
+        .map(|member| Candidate {
+            load: loads.get(&member.id).copied().unwrap_or(0),
+            cap: member.cap.unwrap_or(default_cap).into(),
+            member,
+        })
+        .collect())
 }
 
 #[cfg(test)]
@@ -345,6 +360,7 @@ mod tests {
             name: name.to_owned(),
             role: Role::Moderator,
             away: false,
+            at_work: true,
             cap: None,
             last_assigned_at: None,
             skills,
@@ -360,6 +376,11 @@ mod tests {
 
     fn away(mut candidate: Candidate) -> Candidate {
         candidate.member.away = true;
+        candidate
+    }
+
+    fn off_hours(mut candidate: Candidate) -> Candidate {
+        candidate.member.at_work = false;
         candidate
     }
 
@@ -388,6 +409,18 @@ mod tests {
         insta::assert_snapshot!(said(&["rust"], &[away(cem()), full(), dora()]), @"fallback: Dora, an admin, because all who have rust are away or at their cap (Cem was away; Finn was at cap)");
         insta::assert_snapshot!(said(&["rust"], &[dora(), admin(8, "Eli", 1)]), @"fallback: Eli, an admin, because there is no moderator");
         insta::assert_snapshot!(said(&["rust"], &[]), @"unassigned: nobody: there is no moderator, and there is no admin");
+    }
+
+    #[test]
+    fn who_is_off_hours_comes_after_everybody_at_work_and_before_an_admin() {
+        let bea = || person(1, "Bea", &[("rust", 1)], 9);
+        let cem = || off_hours(person(2, "Cem", &[("rust", 5)], 0));
+        let dan = || off_hours(person(3, "Dan", &[("rust", 4)], 0));
+        let (dora, eli) = (|| admin(8, "Dora", 0), || admin(9, "Eli", 5));
+        insta::assert_snapshot!(said(&["rust"], &[bea(), cem(), dora()]), @"matched: Bea: 1 of 1 skill (rust), 9 of 10 open; Cem was off hours");
+        insta::assert_snapshot!(said(&["rust"], &[away(bea()), cem(), dan(), dora()]), @"matched: Cem: 1 of 1 skill (rust), 0 of 10 open, off hours as all who fit; Bea was away; Dan was off hours");
+        insta::assert_snapshot!(said(&["rust"], &[away(cem()), off_hours(dora()), eli()]), @"fallback: Eli, an admin, because all who have rust are away (Cem was away)");
+        insta::assert_snapshot!(said(&["wine"], &[cem(), off_hours(dora())]), @"fallback: Dora, an admin, because no moderator has wine");
     }
 
     #[test]

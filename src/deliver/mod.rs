@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Mailbox};
 use crate::crash;
 use crate::discord::api::Api;
-use crate::ids::DeliveryId;
+use crate::ids::{DeliveryId, PersonId, TicketId};
 use crate::mail::compose::{self, Automatic, Outgoing};
 use crate::mail::token::{Signer, Token, id_hash};
 use crate::queue::{Claimed, Done, JobError};
@@ -181,6 +181,12 @@ impl Deliver {
         Ok((sent >= limit).then_some(words::LOOP_BREAKER))
     }
 
+    /// Where the requester says how content they were.
+    fn rating_link(&self, ticket: TicketId, requester: PersonId) -> String {
+        let base = self.config.http.public_url.as_deref().unwrap_or_default().trim_end_matches('/');
+        format!("{base}/rate/{}", self.signer.rating(ticket, requester))
+    }
+
     fn mailbox(&self, delivery: &Delivery) -> Result<&Mailbox, JobError> {
         let named = delivery.mailbox.as_deref().and_then(|name| self.config.mailbox(name));
         named
@@ -197,12 +203,12 @@ impl Deliver {
     ) -> Result<anyhow::Result<Fixed>, JobError> {
         let facts = match delivery.purpose {
             Purpose::Notice => Some(outbox::facts(&self.db, delivery.ticket).await?),
-            Purpose::Acknowledgement | Purpose::Reply => None,
+            Purpose::Acknowledgement | Purpose::Reply | Purpose::Survey => None,
         };
         let outgoing = self.outgoing(delivery, mailbox, facts.as_ref());
         let envelope_from = match delivery.purpose {
             // RFC 3834 §3.3: an automatic answer has the null reverse-path, so that nothing answers it.
-            Purpose::Acknowledgement => String::new(),
+            Purpose::Acknowledgement | Purpose::Survey => String::new(),
             Purpose::Notice | Purpose::Reply => mailbox.address.clone(),
         };
         Ok(compose::compose(&outgoing).map(|content| Fixed {
@@ -234,6 +240,12 @@ impl Deliver {
             (Purpose::Reply, _) => {
                 words::reply(delivery.message.as_ref().map_or("", |m| m.text.as_str()), author)
             }
+            (Purpose::Survey, _) => words::survey(
+                &delivery.recipient_name,
+                ticket.0,
+                &delivery.ticket_subject,
+                &self.rating_link(ticket, delivery.recipient),
+            ),
             (Purpose::Acknowledgement | Purpose::Notice, _) => {
                 words::acknowledgement(&delivery.recipient_name, ticket.0, &delivery.ticket_subject)
             }
@@ -267,7 +279,7 @@ impl Deliver {
             references,
             automatic: match delivery.purpose {
                 Purpose::Acknowledgement => Some(Automatic::Replied),
-                Purpose::Notice => Some(Automatic::Generated),
+                Purpose::Notice | Purpose::Survey => Some(Automatic::Generated),
                 Purpose::Reply => None,
             },
             loop_mark: self.signer.loop_mark(&mailbox.address),
@@ -297,5 +309,6 @@ fn purpose(purpose: Purpose) -> &'static str {
         Purpose::Acknowledgement => "acknowledgement",
         Purpose::Notice => "notice",
         Purpose::Reply => "reply",
+        Purpose::Survey => "survey",
     }
 }

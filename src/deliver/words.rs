@@ -30,6 +30,20 @@ pub fn reply(text: &str, author: Option<&str>) -> String {
     }
 }
 
+/// To the requester: how content are you?
+pub fn survey(name: &str, ticket: i64, subject: &str, link: &str) -> String {
+    format!(
+        "{}\n\n\
+         your ticket #{ticket}{} is resolved. How content are you with what we did? Tell us here:\n\n    \
+         {link}\n\n\
+         It takes a click, and you can change your answer for two weeks. Nobody but you has this link.\n\n\
+         If it is not resolved, just answer this mail.\n\n\
+         This mail was sent automatically.\n",
+        greeting(name),
+        if subject.trim().is_empty() { String::new() } else { format!(" “{}”", subject.trim()) }
+    )
+}
+
 /// To staff: this is yours, or there is something new in it.
 pub fn notice(
     ticket: i64,
@@ -138,6 +152,80 @@ pub fn code(code: &str, minutes: i64) -> String {
     )
 }
 
+/// The subjects of mails about accounts. They hold no text of whoever asked: such mails go to wherever they say.
+pub const CONFIRM_SUBJECT: &str = "Confirm your account";
+pub const EXISTS_SUBJECT: &str = "You have an account already";
+pub const RESET_SUBJECT: &str = "Choose a new password";
+pub const CHANGED_SUBJECT: &str = "Your password was changed";
+pub const LINK_SUBJECT: &str = "Confirm a new way to sign in";
+
+/// To an address that signed up.
+pub fn confirm(link: &str, hours: i64) -> String {
+    format!(
+        "Hello,\n\n\
+         somebody signed up here with this mail address. If it was you, open this link and type the password that you \
+         chose:\n\n    \
+         {link}\n\n\
+         It is good for {hours} hours and can be used once.\n\n\
+         If it was not you, do nothing: without the password nothing happens.\n\n\
+         This mail was sent automatically.\n"
+    )
+}
+
+/// To an address that signed up and has an account.
+pub fn exists(base: &str) -> String {
+    format!(
+        "Hello,\n\n\
+         somebody signed up here with this mail address, which has an account already. If it was you, log in with your \
+         password. If you have forgotten it, choose a new one:\n\n    \
+         {base}/account/reset\n\n\
+         If it was not you, do nothing: your account is as it was.\n\n\
+         This mail was sent automatically.\n"
+    )
+}
+
+/// To whoever wants to choose a new password.
+pub fn reset(link: &str, hours: i64) -> String {
+    format!(
+        "Hello,\n\n\
+         somebody asked to choose a new password for your account. If it was you, open this link:\n\n    \
+         {link}\n\n\
+         It is good for {} and can be used once. You will be logged out everywhere.\n\n\
+         If it was not you, do nothing: your password is as it was.\n\n\
+         This mail was sent automatically.\n",
+        hours_in_words(hours)
+    )
+}
+
+/// To whoever has a new password.
+pub fn changed(base: &str) -> String {
+    format!(
+        "Hello,\n\n\
+         the password of your account was changed, and you were logged out everywhere else.\n\n\
+         If it was not you, somebody else has your account. Take it back by choosing a new password:\n\n    \
+         {base}/account/reset\n\n\
+         This mail was sent automatically.\n"
+    )
+}
+
+/// To the owner of an account that somebody signs in to by another service for the first time.
+pub fn link(link: &str, provider: &str, hours: i64) -> String {
+    format!(
+        "Hello,\n\n\
+         somebody signed in by {provider} with this mail address, which has an account here already. If it was you and you want \
+         to sign in that way from now on, open this link:\n\n    \
+         {link}\n\n\
+         It is good for {} and can be used once.\n\n\
+         If it was not you, do nothing: your account is as it was.\n\n\
+         This mail was sent automatically.\n",
+        hours_in_words(hours)
+    )
+}
+
+fn hours_in_words(hours: i64) -> String {
+    if hours == 1 { "an hour".to_owned() } else { format!("{hours} hours") }
+}
+
 /// The name our mails come from.
 pub fn sender_name(staff: Option<&str>) -> String {
     match staff {
@@ -208,6 +296,23 @@ mod tests {
     }
 
     #[test]
+    fn the_survey() {
+        insta::assert_snapshot!(survey("Ada", 1042, "Printer", "https://help.example.org/rate/r1042.p7.abc"), @"
+        Hello Ada,
+
+        your ticket #1042 “Printer” is resolved. How content are you with what we did? Tell us here:
+
+            https://help.example.org/rate/r1042.p7.abc
+
+        It takes a click, and you can change your answer for two weeks. Nobody but you has this link.
+
+        If it is not resolved, just answer this mail.
+
+        This mail was sent automatically.
+        ");
+    }
+
+    #[test]
     fn the_code() {
         insta::assert_snapshot!(code("7K2M-0QXZ", 15), @"
         Hello,
@@ -222,6 +327,16 @@ mod tests {
 
         This mail was sent automatically.
         ");
+    }
+
+    #[test]
+    fn the_letters_about_accounts() {
+        let link_to = |page: &str| format!("https://help.example.org/account/{page}?token=17.abc");
+        insta::assert_snapshot!(confirm(&link_to("confirm"), 24), @"");
+        insta::assert_snapshot!(exists("https://help.example.org"), @"");
+        insta::assert_snapshot!(reset(&link_to("reset"), 1), @"");
+        insta::assert_snapshot!(changed("https://help.example.org"), @"");
+        insta::assert_snapshot!(link(&link_to("link"), "Google", 1), @"");
     }
 
     #[test]

@@ -206,6 +206,8 @@ impl Ingest {
         }
         crash::point("hear.fetched");
         let now = self.clock.now();
+        // What follows goes by it, in the transaction.
+        self.settings.current().await;
         let mut tx = self.db.begin().await?;
         // Identities before the ticket: everybody takes locks in that order.
         let authors = authors(&mut tx, settings, &batch, now).await?;
@@ -332,7 +334,11 @@ impl Ingest {
         if who.role.is_staff() && !self.sees(who, thread).await? {
             return Ok(suppressed("the ticket is not theirs to work on"));
         }
-        let ticket = tickets::lock(tx, thread.ticket).await?;
+        // What is said of a merged ticket belongs to the one that goes on.
+        let Some(ticket) = tickets::current(tx, thread.ticket).await? else {
+            return Ok(suppressed("the ticket was deleted"));
+        };
+        let ticket = tickets::lock(tx, ticket).await?;
         match thread.audience {
             Audience::Staff if who.role.is_staff() => {
                 self.said_by_staff(tx, settings, ticket, thread, (message, heard), who, now).await
@@ -359,7 +365,7 @@ impl Ingest {
 
     /// Whether this member of staff may work on the ticket: as with commands, whatever channels they see.
     async fn sees(&self, who: &Person, thread: &Thread) -> sqlx::Result<bool> {
-        if who.role == Role::Admin || self.config.assignment.moderators_see_all {
+        if who.role == Role::Admin || self.settings.known().assignment.moderators_see_all {
             return Ok(true);
         }
         Ok(read::ticket(&self.db, Sight::Moderator(who.id), thread.ticket).await?.is_some())
@@ -383,8 +389,13 @@ impl Ingest {
         if !stays_inside {
             return self.answer(tx, ticket, &written, &text, who.id, now).await;
         }
-        let staff =
-            StaffMessage { author: who.id, channel: Channel::Discord, text: &text, inbound: Some(&written) };
+        let staff = StaffMessage {
+            author: who.id,
+            channel: Channel::Discord,
+            text: &text,
+            inbound: Some(&written),
+            uploads: &[],
+        };
         tickets::note(tx, &ticket, &staff, now).await?;
         Ok(APPENDED)
     }
@@ -403,8 +414,9 @@ impl Ingest {
             actions::reopen(tx, &ticket, Act { by: author, channel: Channel::Discord, now }).await?;
             ticket = tickets::lock(tx, ticket.id).await?;
         }
-        let leaves_at = now + TimeDelta::seconds(self.config.mail.undo_seconds);
-        let staff = StaffMessage { author, channel: Channel::Discord, text, inbound: Some(written) };
+        let leaves_at = now + TimeDelta::seconds(self.settings.known().mail.undo_seconds);
+        let staff =
+            StaffMessage { author, channel: Channel::Discord, text, inbound: Some(written), uploads: &[] };
         tickets::reply(tx, &ticket, &staff, leaves_at, now).await?;
         Ok(APPENDED)
     }
@@ -464,7 +476,7 @@ async fn deleted(
     heard: &Heard,
     now: DateTime<Utc>,
 ) -> Result<Fate, TicketError> {
-    let ticket = tickets::lock(tx, thread.ticket).await?;
+    let ticket = tickets::lock_any(tx, thread.ticket).await?;
     let Some(written) = threads::written_as(tx, message).await? else {
         return Ok(suppressed("nothing was kept of the message"));
     };
@@ -474,7 +486,7 @@ async fn deleted(
         Ok(()) | Err(TicketError::TooLate) => {}
         Err(error) => return Err(error),
     }
-    let ticket = tickets::lock(tx, thread.ticket).await?;
+    let ticket = tickets::lock_any(tx, thread.ticket).await?;
     let changed = actions::revise(tx, &ticket, id, Revision::Deleted, heard.ledger, act).await?;
     Ok(if changed { APPENDED } else { suppressed("it was deleted already") })
 }
@@ -489,7 +501,7 @@ async fn edited(
     (message, heard): (&said::Message, &Heard),
     now: DateTime<Utc>,
 ) -> Result<Fate, TicketError> {
-    let ticket = tickets::lock(tx, thread.ticket).await?;
+    let ticket = tickets::lock_any(tx, thread.ticket).await?;
     let Some(written) = threads::written_as(tx, message.id).await? else {
         return Ok(suppressed("nothing was kept of the message"));
     };
@@ -527,7 +539,7 @@ fn kept_text(message: &said::Message, plain: PlainMessages) -> String {
 fn inbound(message: &said::Message, heard: &Heard, thread: &Thread, who: &Person) -> Inbound {
     let said = kept_text(message, PlainMessages::Note);
     Inbound {
-        ledger: heard.ledger,
+        ledger: Some(heard.ledger),
         channel: Channel::Discord,
         author: NewParticipant { person: who.id, address: message.author.id.to_string() },
         rfc_id: None,

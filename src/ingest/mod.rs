@@ -16,6 +16,7 @@ use crate::queue::{self, Tx};
 mod answer;
 pub mod discord;
 pub mod interact;
+pub mod ledger;
 mod sql;
 mod stage;
 pub mod understand;
@@ -295,7 +296,8 @@ pub async fn health(db: &PgPool) -> sqlx::Result<Vec<Health>> {
 }
 
 /// A row of the ledger, as people read it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = LedgerEntry)]
 pub struct Entry {
     pub id: InboundId,
     pub source: String,

@@ -20,6 +20,7 @@ use crate::mail::token::{Signer, Token};
 use crate::people::link::CodeKey;
 use crate::people::{self, Person};
 use crate::queue::{Claimed, Done, JobError, Tx};
+use crate::settings::Settings;
 use crate::tickets::{
     self, Channel, Inbound, NewAttachment, NewParticipant, Opening, StaffMessage, TicketError, outbox,
 };
@@ -30,6 +31,7 @@ pub struct Ingest {
     pub db: PgPool,
     pub clock: Clock,
     pub config: Arc<Config>,
+    pub settings: Settings,
     pub signer: Signer,
     /// Where Discord is configured.
     pub discord: Option<Arc<crate::discord::api::Api>>,
@@ -71,6 +73,7 @@ struct Arrival<'a> {
     received_at: DateTime<Utc>,
     problems: Option<String>,
     read: &'a Understood,
+    settings: &'a Config,
     now: DateTime<Utc>,
 }
 
@@ -95,12 +98,14 @@ impl Ingest {
         let Some(read) = self.understand(raw).await else {
             return self.quarantine(job, "reading it failed").await;
         };
+        let settings = self.settings.current().await;
         let arrival = Arrival {
             ledger: id,
             mailbox: &row.mailbox,
             received_at: row.received_at,
             problems: problems(&read, size, self.config.mail.max_message_bytes),
             read: &read,
+            settings: &settings,
             now: self.clock.now(),
         };
         match self.give_fate(job, &arrival).await {
@@ -219,7 +224,7 @@ impl Ingest {
         let mut follow_up_of = None;
         if let Some(mut ticket) = found.ticket {
             let mut locked = tickets::lock(tx, ticket).await?;
-            let reopen_days = self.config.assignment.reopen_days;
+            let reopen_days = arrival.settings.assignment.reopen_days;
             // The matter went on in another ticket already.
             while message.from_human && !tickets::takes_replies(&locked, reopen_days, arrival.now) {
                 let Some(later) = tickets::follow_up(tx, ticket, author.id).await? else { break };
@@ -242,9 +247,10 @@ impl Ingest {
         }
         let opening = Opening {
             mailbox: Some(arrival.mailbox.to_owned()),
-            acknowledge: self.config.mail.acknowledge && read.may_acknowledge,
+            acknowledge: arrival.settings.mail.acknowledge && read.may_acknowledge,
             follow_up_of,
             related_to: found.related,
+            acknowledge_to: None,
         };
         let (ticket, _) = tickets::open(tx, &message, &opening, arrival.now).await?;
         Ok(Outcome::ticketed(ticket, follow_up_of.map(|_| "follows up a closed ticket")))
@@ -277,7 +283,7 @@ impl Ingest {
         let refs = mail.references.iter().chain(&mail.in_reply_to).cloned().collect();
         let new_ids = wanted_ids(read).into_iter().filter(|id| !known.iter().any(|(k, _)| k == id)).collect();
         Ok(Inbound {
-            ledger: arrival.ledger,
+            ledger: Some(arrival.ledger),
             channel: Channel::Email,
             author: NewParticipant { person: author.id, address: read.reply_to.clone().unwrap_or(from) },
             rfc_id: mail.message_id.clone().filter(|id| !id.is_empty()),
@@ -313,16 +319,20 @@ impl Ingest {
             if !holder.role.is_staff() || !holder.active || !speaks_for_staff(tx, token).await? {
                 continue;
             }
-            let locked = match tickets::lock(tx, token.ticket).await {
-                Err(TicketError::Unknown(_)) => continue,
-                locked => locked?,
-            };
+            let Some(ticket) = tickets::current(tx, token.ticket).await? else { continue };
+            let locked = tickets::lock(tx, ticket).await?;
             // In staff's copy to all stands their address; who takes part and answers that speaks for themselves.
             let speaks_for_self = author.id != holder.id && !author.role.is_staff();
-            if speaks_for_self && tickets::is_participant(tx, token.ticket, author.id).await? {
+            if speaks_for_self && tickets::is_participant(tx, ticket, author.id).await? {
                 return Ok(None);
             }
-            let (public, remarks) = tickets::public_and_remarks(tx, token.ticket).await?;
+            let (mut public, mut remarks) = tickets::public_and_remarks(tx, token.ticket).await?;
+            if ticket != token.ticket {
+                // The notice may quote either.
+                let (more, others) = tickets::public_and_remarks(tx, ticket).await?;
+                public = format!("{public}\n{more}");
+                remarks.extend(others);
+            }
             let notices = outbox::notices_to(tx, token.ticket, holder.id).await?;
             let notices: Vec<String> = notices.iter().map(|raw| parse::parse(raw).text).collect();
             let known = Known { public, remarks, notices: notices.join("\n") };
@@ -344,14 +354,15 @@ impl Ingest {
                         channel: Channel::Email,
                         text: &answer,
                         inbound: Some(&message),
+                        uploads: &[],
                     };
                     tickets::reply(tx, &locked, &staff, arrival.now, arrival.now).await?;
-                    return Ok(Some(Outcome::appended(token.ticket, Some("staff's answer"))));
+                    return Ok(Some(Outcome::appended(ticket, Some("staff's answer"))));
                 }
                 Err(why) => why,
             };
             tickets::append_unverified(tx, &locked, message, why, arrival.now).await?;
-            return Ok(Some(Outcome::appended(token.ticket, Some(why))));
+            return Ok(Some(Outcome::appended(ticket, Some(why))));
         }
         Ok(None)
     }
@@ -417,8 +428,8 @@ async fn find_ticket(
     let read = arrival.read;
     let found = |ticket: TicketId, proven: bool| Ok(Found { ticket: Some(ticket), proven, related: None });
     for token in &read.tokens {
-        if tickets::exists(tx, token.ticket).await? {
-            return found(token.ticket, true);
+        if let Some(ticket) = tickets::current(tx, token.ticket).await? {
+            return found(ticket, true);
         }
     }
     let by_id = |id: &tickets::IdHash| known.iter().find(|(k, _)| k == id).map(|(_, ticket)| *ticket);
@@ -434,14 +445,16 @@ async fn find_ticket(
         }
     }
     // Mails without an author have none in common.
-    match read.subject_token {
+    let named = match read.subject_token {
+        Some(ticket) => tickets::current(tx, ticket).await?,
+        None => None,
+    };
+    match named {
         Some(ticket) if read.from.is_some() && tickets::is_participant(tx, ticket, author.id).await? => {
             found(ticket, false)
         }
-        Some(ticket) if tickets::exists(tx, ticket).await? => {
-            Ok(Found { related: Some(ticket), ..Found::default() })
-        }
-        _ => Ok(Found::default()),
+        Some(ticket) => Ok(Found { related: Some(ticket), ..Found::default() }),
+        None => Ok(Found::default()),
     }
 }
 

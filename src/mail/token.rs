@@ -101,11 +101,29 @@ impl Signer {
         format!("{}@{}", self.sign(token), domain(address))
     }
 
-    /// The Message-ID (without `<>`) of the mail with a code: signed, and of no ticket.
-    pub fn letter_id(&self, code: i64, address: &str) -> String {
-        let text = format!("l{code}");
+    /// The Message-ID (without `<>`) of the mail with a code (`l`) or about an account (`a`): signed, and of no ticket.
+    pub fn letter_id(&self, kind: char, id: i64, address: &str) -> String {
+        let text = format!("{kind}{id}");
         let key = self.keys.first().copied().unwrap_or_default();
         format!("{text}.{}@{}", signature(&key, &text), domain(address))
+    }
+
+    /// What stands in the link of a survey: `r1042.p7.SIG`. No address has such a token, and no link that of an address.
+    pub fn rating(&self, ticket: TicketId, requester: PersonId) -> String {
+        let text = format!("r{ticket}.p{requester}");
+        let key = self.keys.first().copied().unwrap_or_default();
+        format!("{text}.{}", signature(&key, &text))
+    }
+
+    /// Ticket and requester of the link of a survey, if one of our keys signed it.
+    pub fn read_rating(&self, signed: &str) -> Option<(TicketId, PersonId)> {
+        let (text, given) = signed.rsplit_once('.')?;
+        let valid = self.keys.iter().fold(false, |valid, key| {
+            valid | bool::from(signature(key, text).as_bytes().ct_eq(given.as_bytes()))
+        });
+        let (ticket, person) = text.strip_prefix('r')?.split_once(".p")?;
+        let named = Some((TicketId(ticket.parse().ok()?), PersonId(person.parse().ok()?)));
+        named.filter(|_| valid)
     }
 
     /// The token in one of our Message-IDs. The domain is not looked at: the signature is proof enough.
@@ -215,6 +233,27 @@ mod tests {
         assert_eq!(signer.read_address("support@example.org", "support@example.org"), None);
         let (local, _) = address.split_once('@').unwrap();
         assert!(local.len() <= 64, "RFC 5321 §4.5.3.1.1: {local}");
+    }
+
+    #[test]
+    fn the_link_of_a_survey_is_no_address_and_an_address_no_link() {
+        let signer = signer(&[b"one"]);
+        let (ticket, person) = (TicketId(1042), PersonId(7));
+        let link = signer.rating(ticket, person);
+        assert!(link.starts_with("r1042.p7."), "{link}");
+        assert_eq!(signer.read_rating(&link), Some((ticket, person)));
+        assert_eq!(signer.verify(&link), None);
+        let address = signer.sign(&Token { ticket, delivery: None, person: Some(person) });
+        assert_eq!(signer.read_rating(&address), None);
+        let forged = [
+            link.replace("1042", "1043"),
+            link.replace("p7", "p8"),
+            link.replacen('r', "t", 1),
+            String::new(),
+        ];
+        for forged in forged {
+            assert_eq!(signer.read_rating(&forged), None, "{forged}");
+        }
     }
 
     #[test]

@@ -19,12 +19,17 @@ pub struct Colleague {
 }
 
 /// Active staff whose name, or a word of it, begins with this; by name.
-pub async fn find_staff(db: &PgPool, prefix: &str, limit: i64) -> sqlx::Result<Vec<Colleague>> {
+pub async fn find_staff(
+    db: &PgPool,
+    prefix: &str,
+    limit: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Colleague>> {
     // PostgreSQL's TEXT cannot hold NUL; nobody's name does.
     if prefix.contains('\0') {
         return Ok(Vec::new());
     }
-    sql::find_staff(db, prefix.trim(), limit).await
+    sql::find_staff(db, prefix.trim(), limit, now).await
 }
 
 /// Skills whose slug, name or alias begins with this; by slug.
@@ -36,7 +41,7 @@ pub async fn find_skills(db: &PgPool, prefix: &str, limit: i64) -> sqlx::Result<
 }
 
 /// A skill that a person has, or says to have.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct OwnSkill {
     pub slug: String,
     pub name: String,
@@ -100,23 +105,4 @@ pub async fn propose_skill(
     }
     tx.commit().await?;
     Ok(OwnSkill { slug, name: skill.name, level, confirmed })
-}
-
-/// An admin confirms what a moderator proposed. False: there is no such proposal.
-pub async fn confirm_skill(
-    db: &PgPool,
-    person: PersonId,
-    slug: &str,
-    now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    if slug.contains('\0') {
-        return Ok(false);
-    }
-    let mut tx = db.begin().await?;
-    let confirmed = sql::confirm_skill(&mut tx, person.0, slug).await?;
-    if confirmed {
-        queue::enqueue(&mut tx, &queue::REASSIGN, 0, now).await?;
-    }
-    tx.commit().await?;
-    Ok(confirmed)
 }

@@ -107,7 +107,12 @@ impl CodeKey {
 /// 40 bits: fifteen guesses an hour (five at each of three codes) do not find one.
 fn letters(key: &[u8; 32], id: i64, address: &str) -> String {
     let tag = hmac(key, format!("{id} {address}").as_bytes());
-    let bits = tag.iter().take(5).fold(0_u64, |bits, byte| (bits << 8) | u64::from(*byte));
+    spell(tag.first_chunk().unwrap_or(&[0; 5]))
+}
+
+/// 40 bits as eight letters.
+pub(super) fn spell(bytes: &[u8; 5]) -> String {
+    let bits = bytes.iter().fold(0_u64, |bits, byte| (bits << 8) | u64::from(*byte));
     let letter = |n: usize| {
         let index = usize::try_from((bits >> (35 - 5 * n)) & 31).unwrap_or(0);
         char::from(ALPHABET.get(index).copied().unwrap_or(b'0'))
@@ -116,14 +121,14 @@ fn letters(key: &[u8; 32], id: i64, address: &str) -> String {
 }
 
 /// What was typed, without what does not matter: case, dashes, spaces, and letters that look like others.
-fn read(typed: &str) -> String {
+pub(super) fn read(typed: &str) -> String {
     let read = typed.chars().filter(|c| c.is_alphanumeric()).map(|c| match c.to_ascii_uppercase() {
         'O' => '0',
         'I' | 'L' => '1',
         other => other,
     });
     // What is longer than a code is none, however long it is.
-    read.take(2 * LENGTH).collect()
+    read.take(3 * LENGTH).collect()
 }
 
 /// A code that is on its way.
@@ -168,7 +173,7 @@ pub async fn ask(
 }
 
 /// What is mailed to a mailbox of ours becomes a ticket, for all of staff to read.
-fn is_own(config: &Config, address: &str) -> bool {
+pub(super) fn is_own(config: &Config, address: &str) -> bool {
     let Some((local, domain)) = address::split(address) else { return false };
     let bare = local.split_once('+').map_or(local, |(bare, _)| bare);
     config.own_addresses().iter().any(|own| address::split(own) == Some((bare, domain)))

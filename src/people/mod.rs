@@ -1,7 +1,9 @@
 //! Persons: what they are called by, which role and skills they have, how they log in.
 //!
-//! Owns `persons`, `identities`, `skills`, `person_skills`, `credentials`, `signing_keys`, `link_codes` and `snippets`.
-//! Knows nothing about tickets.
+//! Owns `persons`, `identities`, `skills`, `person_skills`, `credentials`, `signing_keys`, `link_codes`, `snippets`,
+//! `working_hours` and `away_periods`; of
+//! accounts, `sessions`, `refresh_tokens`, `api_tokens`, `account_letters`, `second_factors`, `recovery_codes`,
+//! `external_identities` and `oidc_logins`. Knows nothing about tickets.
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
@@ -13,19 +15,30 @@ use crate::ids::{PersonId, SkillId};
 use crate::queue::{self, Tx};
 
 pub mod access;
+pub mod accounts;
+pub mod api_tokens;
+pub mod catalogue;
 mod choices;
+pub mod directory;
+pub mod external;
+pub mod hours;
+pub mod letters;
+pub mod levels;
 pub mod link;
 mod merge;
 pub mod password;
+pub mod second_factor;
+pub mod secrets;
+pub mod sessions;
 pub mod snippets;
 mod sql;
 mod standing;
+mod sweep;
 
-pub use choices::{
-    Colleague, OwnSkill, SkillError, confirm_skill, find_skills, find_staff, propose_skill, skills_of,
-};
+pub use choices::{Colleague, OwnSkill, SkillError, find_skills, find_staff, propose_skill, skills_of};
 pub use merge::{hold_alone, merge};
 pub use standing::{Granted, granted_by_discord};
+pub use sweep::{Swept, sweep};
 
 /// What a person may do. Exactly one each; the greater one may more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
@@ -77,7 +90,10 @@ pub struct StaffMember {
     pub id: PersonId,
     pub name: String,
     pub role: Role,
+    /// Set to away, or in a period away.
     pub away: bool,
+    /// Within their working hours, or without any.
+    pub at_work: bool,
     pub cap: Option<i32>,
     pub last_assigned_at: Option<DateTime<Utc>>,
     /// Confirmed skills: slug and level 1 to 5.
@@ -85,7 +101,7 @@ pub struct StaffMember {
 }
 
 /// A skill of the catalogue. The order of fields is the order in the TOML file.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Skill {
     pub slug: String,
@@ -200,9 +216,15 @@ pub async fn person(db: &PgPool, id: PersonId) -> sqlx::Result<Option<Person>> {
     sql::person(db, id.0).await
 }
 
-/// All active staff with their confirmed skills, in a stable order.
-pub async fn staff(tx: &mut Tx) -> sqlx::Result<Vec<StaffMember>> {
-    sql::staff(tx).await
+/// All active staff with their confirmed skills, as they are `now`, in a stable order.
+pub async fn staff(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<Vec<StaffMember>> {
+    let mut staff = sql::staff(tx, now).await?;
+    for (person, hours) in hours::all_hours(tx).await? {
+        if let Some(member) = staff.iter_mut().find(|member| member.id == person) {
+            member.at_work = hours.cover(now);
+        }
+    }
+    Ok(staff)
 }
 
 /// Remembers when this person was last given a ticket: the tie-break.
@@ -334,11 +356,13 @@ pub async fn save_staff(db: &PgPool, staff: &NewStaff, now: DateTime<Utc>) -> an
     Ok(person)
 }
 
-/// Sets whether a staff member takes part: the assignment leaves out who is away.
+/// Sets whether a staff member takes part: the assignment leaves out who is away. Who is back has ended their period
+/// away, too.
 pub async fn set_away(db: &PgPool, person: PersonId, away: bool, now: DateTime<Utc>) -> sqlx::Result<()> {
     let mut tx = db.begin().await?;
     sql::set_away(&mut tx, person.0, away).await?;
     if !away {
+        hours::end_periods(&mut tx, person, now).await?;
         queue::enqueue(&mut tx, &queue::REASSIGN, 0, now).await?;
     }
     tx.commit().await
@@ -381,18 +405,6 @@ pub async fn set_password(
     access::end_sessions(&mut tx, person, None, now).await?;
     tx.commit().await?;
     Ok(())
-}
-
-/// Checks address and password. `None` for every kind of failure, after the same work: answers and timing don't
-/// tell whether an address exists.
-pub async fn log_in(db: &PgPool, email: &str, password: SecretString) -> anyhow::Result<Option<Person>> {
-    let address = crate::mail::address::canonical(email);
-    // PostgreSQL's TEXT cannot hold NUL; nobody's address does.
-    let found = if address.contains('\0') { None } else { sql::credential(db, &address).await? };
-    let hash = found.as_ref().map(|c| c.password_hash.clone());
-    let matches = password::verify(password, hash).await?;
-    let Some(found) = found.filter(|_| matches) else { return Ok(None) };
-    Ok(sql::person(db, found.person_id).await?.filter(|person| person.active))
 }
 
 /// The signing keys kept in the database, newest first; the first one is made when there is none.

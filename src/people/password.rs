@@ -13,8 +13,13 @@ static AT_ONCE: Semaphore = Semaphore::const_new(2);
 
 /// OWASP's first recommendation for argon2id: 19 MiB, 2 passes, 1 lane
 /// (Password Storage Cheat Sheet, "Argon2id").
+const MEMORY_KIB: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+
 fn argon2() -> anyhow::Result<Argon2<'static>> {
-    let params = Params::new(19 * 1024, 2, 1, None).map_err(|e| anyhow!("argon2 parameters: {e}"))?;
+    let params =
+        Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|e| anyhow!("argon2 parameters: {e}"))?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
@@ -28,6 +33,11 @@ pub fn check_strength(password: &SecretString) -> anyhow::Result<()> {
         bail!("the password has more than 512 characters");
     }
     Ok(())
+}
+
+/// Whether a stored hash was made otherwise than hashes are made today.
+pub fn is_outdated(hash: &str) -> bool {
+    !hash.starts_with(&format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}$"))
 }
 
 /// Hashes with a fresh salt, as a PHC string.
@@ -78,6 +88,16 @@ mod tests {
         assert!(verify("correct horse".into(), Some(hash.clone())).await.unwrap());
         assert!(!verify("correct hors".into(), Some(hash)).await.unwrap());
         assert!(!verify("nobody has this password".into(), None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_other_days_is_still_read_and_known_as_such() {
+        let old =
+            Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8 * 1024, 1, 1, None).unwrap());
+        let old = old.hash_password(b"correct horse").unwrap().to_string();
+        assert!(is_outdated(&old), "{old}");
+        assert!(verify("correct horse".into(), Some(old)).await.unwrap());
+        assert!(!is_outdated(&hash("correct horse".into()).await.unwrap()));
     }
 
     #[test]

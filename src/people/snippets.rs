@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use crate::ids::PersonId;
+use crate::queue::Tx;
 
 mod sql;
 
@@ -11,7 +12,7 @@ const LONGEST_NAME: usize = 32;
 const LONGEST_BODY: usize = 10_000;
 
 /// One answer to be used again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Snippet {
     pub name: String,
     pub body: String,
@@ -74,6 +75,20 @@ pub async fn save(
     by: PersonId,
     now: DateTime<Utc>,
 ) -> Result<String, SnippetError> {
+    let mut tx = db.begin().await?;
+    let name = save_in(&mut tx, name, body, by, now).await?;
+    tx.commit().await?;
+    Ok(name)
+}
+
+/// As [`save`], in a transaction of the caller's.
+pub async fn save_in(
+    tx: &mut Tx,
+    name: &str,
+    body: &str,
+    by: PersonId,
+    now: DateTime<Utc>,
+) -> Result<String, SnippetError> {
     let name = named(name)?;
     let body = body.trim().replace('\0', "");
     if body.is_empty() {
@@ -83,14 +98,22 @@ pub async fn save(
     if length > LONGEST_BODY {
         return Err(SnippetError::TooLong(length));
     }
-    sql::save(db, &name, &body, by.0, now).await?;
+    sql::save(tx, &name, &body, by.0, now).await?;
     Ok(name)
 }
 
 /// Takes it away. False: there is none of that name.
 pub async fn remove(db: &PgPool, name: &str) -> sqlx::Result<bool> {
+    let mut tx = db.begin().await?;
+    let found = remove_in(&mut tx, name).await?;
+    tx.commit().await?;
+    Ok(found)
+}
+
+/// As [`remove`], in a transaction of the caller's.
+pub async fn remove_in(tx: &mut Tx, name: &str) -> sqlx::Result<bool> {
     match named(name) {
-        Ok(name) => sql::remove(db, &name).await,
+        Ok(name) => sql::remove(tx, &name).await,
         Err(_) => Ok(false),
     }
 }

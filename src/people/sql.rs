@@ -76,16 +76,20 @@ pub(super) async fn person(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Opt
     }))
 }
 
-pub(super) async fn staff(tx: &mut Tx) -> sqlx::Result<Vec<StaffMember>> {
+/// As if nobody had working hours.
+pub(super) async fn staff(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<Vec<StaffMember>> {
     let rows = sqlx::query!(
-        r#"SELECT p.id, p.name, p.role, p.away, p.cap, p.last_assigned_at,
+        r#"SELECT p.id, p.name, p.role, p.cap, p.last_assigned_at,
+                  (p.away OR EXISTS (SELECT FROM away_periods a
+                                     WHERE a.person_id = p.id AND a.from_at <= $1 AND a.until_at > $1)) AS "away!",
                   array_remove(array_agg(s.slug ORDER BY s.slug), NULL) AS "slugs!",
                   array_remove(array_agg(ps.level ORDER BY s.slug), NULL) AS "levels!"
            FROM persons p
            LEFT JOIN person_skills ps ON ps.person_id = p.id AND ps.confirmed
            LEFT JOIN skills s ON s.id = ps.skill_id
            WHERE p.role <> 'user' AND p.active
-           GROUP BY p.id ORDER BY p.id"#
+           GROUP BY p.id ORDER BY p.id"#,
+        now
     )
     .fetch_all(&mut **tx)
     .await?;
@@ -96,6 +100,7 @@ pub(super) async fn staff(tx: &mut Tx) -> sqlx::Result<Vec<StaffMember>> {
             name: r.name,
             role: Role::parse(&r.role),
             away: r.away,
+            at_work: true,
             cap: r.cap,
             last_assigned_at: r.last_assigned_at,
             skills: r.slugs.into_iter().zip(r.levels).collect(),

@@ -83,6 +83,8 @@ pub const ROLES: Kind = Kind { lease: Duration::from_mins(5), ..local("roles") }
 /// Mail one code that links an address; subject: the code. It is void after minutes, and so is its mail.
 pub const LETTER: Kind =
     Kind { lease: Duration::from_mins(3), give_up_after: Some(TimeDelta::minutes(15)), ..local("letter") };
+/// Mail one letter about an account; subject: the letter. Its own time ends it, at the latest after five days.
+pub const ACCOUNT_LETTER: Kind = Kind { name: "account_letter", lease: Duration::from_mins(3), ..DELIVER };
 /// Tell one webhook of one event; subject: the delivery to it. It gives up by itself after a day.
 pub const WEBHOOK: Kind = Kind {
     name: "webhook",
@@ -96,8 +98,12 @@ pub const WEBHOOK: Kind = Kind {
 /// Close what was resolved long ago; subject: 0.
 pub const CLOSE_RESOLVED: Kind = local("close_resolved");
 
+/// Remove what nothing needs any more; subject: 0.
+pub const SWEEP: Kind = local("sweep");
+
 /// Every kind there is.
-pub const KINDS: [&Kind; 12] = [
+pub const KINDS: [&Kind; 14] = [
+    &SWEEP,
     &INGEST,
     &TRIAGE,
     &ASSIGN,
@@ -108,6 +114,7 @@ pub const KINDS: [&Kind; 12] = [
     &HEAR,
     &MIRROR,
     &LETTER,
+    &ACCOUNT_LETTER,
     &ROLES,
     &WEBHOOK,
 ];
@@ -148,7 +155,7 @@ impl Kind {
 }
 
 /// A job as it stands in the table.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct Job {
     pub id: JobId,
     pub kind: String,
@@ -356,13 +363,46 @@ pub async fn list(db: &PgPool, which: Which, limit: i64) -> sqlx::Result<Vec<Job
     sql::list(db, which == Which::Failed, limit).await
 }
 
+/// Which jobs are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Dead letters, or those that wait; `None`: both.
+    pub dead: Option<bool>,
+    pub kind: Option<&'static str>,
+    /// Only jobs after this one.
+    pub after: Option<JobId>,
+}
+
+/// Jobs by number, at most `limit`.
+pub async fn page(db: &PgPool, filter: &Filter, limit: i64) -> sqlx::Result<Vec<Job>> {
+    sql::page(db, filter, limit).await
+}
+
+/// One job. `None`: it is done, or there never was one.
+pub async fn job(db: &PgPool, id: JobId) -> sqlx::Result<Option<Job>> {
+    sql::job(db, id).await
+}
+
 /// Puts a dead letter back to work, with all its attempts. False: there is no such dead letter.
 pub async fn retry(db: &PgPool, id: JobId, now: DateTime<Utc>) -> sqlx::Result<bool> {
     let mut tx = db.begin().await?;
-    let found = sql::revive(&mut tx, id, now).await?;
+    let found = revive(&mut tx, id, now).await?;
     tx.commit().await?;
     Ok(found)
 }
+
+/// As [`retry`], in a transaction of the caller's.
+pub async fn revive(tx: &mut Tx, id: JobId, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    sql::revive(tx, id, now).await
+}
+
+/// As [`revive`], for all dead letters of a kind. Returns how many there were.
+pub async fn revive_all(tx: &mut Tx, kind: &Kind, now: DateTime<Utc>) -> sqlx::Result<i64> {
+    sql::revive_all(tx, kind.name, now).await
+}
+
+/// Kinds that may be cancelled: nothing waits for them, or they are entered again by themselves.
+pub const CANCELLABLE: [&Kind; 6] = [&DELIVER, &LETTER, &MIRROR, &REASSIGN, &CLOSE_RESOLVED, &SWEEP];
 
 /// Takes the dead letters about a subject off the list: it goes on another way.
 pub async fn forget_dead(tx: &mut Tx, kind: &Kind, subject: i64) -> sqlx::Result<()> {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{Job, Tx};
+use super::{Filter, Job, Tx};
 use crate::ids::JobId;
 
 /// Inserts unstarted jobs; where one waits already, it keeps the earlier time.
@@ -124,6 +124,50 @@ pub(super) async fn list(db: &PgPool, failed_only: bool, limit: i64) -> sqlx::Re
     )
     .fetch_all(db)
     .await
+}
+
+pub(super) async fn page(db: &PgPool, filter: &Filter, limit: i64) -> sqlx::Result<Vec<Job>> {
+    sqlx::query_as!(
+        Job,
+        r#"SELECT id AS "id: JobId", kind, subject, attempt, run_at, created_at, last_error, failed_at
+           FROM jobs
+           WHERE ($1::BOOLEAN IS NULL OR (failed_at IS NOT NULL) = $1) AND ($2::TEXT IS NULL OR kind = $2)
+             AND ($3::BIGINT IS NULL OR id > $3)
+           ORDER BY id LIMIT $4"#,
+        filter.dead,
+        filter.kind,
+        filter.after.map(|id| id.0),
+        limit
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub(super) async fn job(db: &PgPool, id: JobId) -> sqlx::Result<Option<Job>> {
+    sqlx::query_as!(
+        Job,
+        r#"SELECT id AS "id: JobId", kind, subject, attempt, run_at, created_at, last_error, failed_at
+           FROM jobs WHERE id = $1"#,
+        id.0
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Several dead jobs may be about one subject; one fresh one does for all of them.
+pub(super) async fn revive_all(tx: &mut Tx, kind: &str, now: DateTime<Utc>) -> sqlx::Result<i64> {
+    let subjects = sqlx::query_scalar!(
+        "DELETE FROM jobs WHERE kind = $1 AND failed_at IS NOT NULL RETURNING subject",
+        kind
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let found = i64::try_from(subjects.len()).unwrap_or(i64::MAX);
+    let subjects: Vec<i64> = std::collections::BTreeSet::from_iter(subjects).into_iter().collect();
+    let kinds = vec![kind.to_owned(); subjects.len()];
+    let times = vec![now; subjects.len()];
+    insert(tx, &kinds, &subjects, &times, now).await?;
+    Ok(found)
 }
 
 /// Replaces the dead job by a fresh one, which a waiting twin absorbs.

@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Discord as Settings};
 use crate::discord::api::{Api, ApiError};
 use crate::ingest;
+use crate::settings::Settings as LiveSettings;
 
 mod answers;
 mod catch_up;
@@ -51,7 +52,7 @@ const FINISHING: Duration = Duration::from_secs(10);
 pub struct Gateway {
     pub db: PgPool,
     pub clock: Clock,
-    pub config: Arc<Config>,
+    pub live: LiveSettings,
     pub api: Arc<Api>,
     pub pace: Pace,
     /// How it fares; whoever wants to know subscribes.
@@ -117,12 +118,18 @@ enum End {
 
 impl Gateway {
     /// `None` where Discord is not configured.
-    pub fn new(db: &PgPool, clock: &Clock, config: &Arc<Config>, api: &Arc<Api>) -> Option<Self> {
+    pub fn new(
+        db: &PgPool,
+        clock: &Clock,
+        live: &LiveSettings,
+        config: &Config,
+        api: &Arc<Api>,
+    ) -> Option<Self> {
         let settings = Arc::new(config.discord.clone()?);
         Some(Self {
             db: db.clone(),
             clock: clock.clone(),
-            config: Arc::clone(config),
+            live: live.clone(),
             api: Arc::clone(api),
             pace: Pace::default(),
             progress: watch::Sender::new(Progress::default()),

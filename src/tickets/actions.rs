@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{Channel, Locked, Outcome, Priority, Status, TicketError, outbox, threads};
+use super::{Channel, Locked, Outcome, Priority, Status, TicketError, changes, csat, outbox, threads};
 use crate::ids::{InboundId, MessageId, PersonId, SkillId};
-use crate::people;
+use crate::people::{self, Person};
 use crate::queue::{self, Tx};
-use crate::tickets::changes::AssignmentRecord;
+use crate::tickets::changes::{AssignmentRecord, Turn};
 
 mod sql;
 
@@ -19,15 +19,55 @@ pub struct Act {
     pub now: DateTime<Utc>,
 }
 
+/// How many active tickets a person may have, and whether that counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Caps {
+    /// Of whoever has no cap of their own.
+    pub default: i32,
+    /// Somebody insists: more is allowed.
+    pub force: bool,
+}
+
 /// Takes a ticket that nobody has. One that somebody active has is theirs until they release it or it is reassigned.
-pub async fn claim(tx: &mut Tx, ticket: &Locked, act: Act) -> Result<(), TicketError> {
+pub async fn claim(
+    tx: &mut Tx,
+    turn: &Turn,
+    ticket: &Locked,
+    caps: Caps,
+    act: Act,
+) -> Result<(), TicketError> {
     if ticket.assignee == Some(act.by) {
         return Ok(());
     }
     if ticket.assignee.is_some() && ticket.assignee_active {
         return Err(TicketError::Taken(ticket.id));
     }
-    give(tx, ticket, Some(act.by), "claimed", act).await
+    let Some(person) = people::person_in(tx, act.by).await?.filter(|p| p.active && p.role.is_staff()) else {
+        return Err(TicketError::NotStaff);
+    };
+    has_room(tx, turn, ticket, &person, caps, act.now).await?;
+    give(tx, ticket, Some(person.id), "claimed", act).await
+}
+
+/// Nobody is pushed over their cap, by hand neither: what is taken into account is what the turn holds still.
+async fn has_room(
+    tx: &mut Tx,
+    _turn: &Turn,
+    ticket: &Locked,
+    person: &Person,
+    caps: Caps,
+    now: DateTime<Utc>,
+) -> Result<(), TicketError> {
+    if caps.force || !ticket.status.is_active() {
+        return Ok(());
+    }
+    let own =
+        people::staff(tx, now).await?.into_iter().find(|member| member.id == person.id).and_then(|m| m.cap);
+    let cap = i64::from(own.unwrap_or(caps.default));
+    if changes::load_of(tx, person.id, ticket.id).await? >= cap {
+        return Err(TicketError::AtCap { name: person.name.clone(), cap });
+    }
+    Ok(())
 }
 
 /// Gives a ticket back: nobody has it until somebody claims it or it is given to somebody.
@@ -39,7 +79,14 @@ pub async fn release(tx: &mut Tx, ticket: &Locked, act: Act) -> Result<(), Ticke
 }
 
 /// Gives a ticket to a member of staff, whoever has it now.
-pub async fn assign(tx: &mut Tx, ticket: &Locked, to: PersonId, act: Act) -> Result<(), TicketError> {
+pub async fn assign(
+    tx: &mut Tx,
+    turn: &Turn,
+    ticket: &Locked,
+    to: PersonId,
+    caps: Caps,
+    act: Act,
+) -> Result<(), TicketError> {
     if ticket.assignee == Some(to) {
         return Ok(());
     }
@@ -47,6 +94,7 @@ pub async fn assign(tx: &mut Tx, ticket: &Locked, to: PersonId, act: Act) -> Res
     let Some(person) = person.filter(|p| p.active && p.role.is_staff()) else {
         return Err(TicketError::NotStaff);
     };
+    has_room(tx, turn, ticket, &person, caps, act.now).await?;
     // Who was merged since they were chosen is another one.
     give(tx, ticket, Some(person.id), "given by hand", act).await
 }
@@ -90,6 +138,53 @@ async fn give(
     Ok(threads::changed(tx, ticket.id, act.now).await?)
 }
 
+/// Corrects what a judgement said, as one event beside those of the fields: an example to learn from, and what the accuracy
+/// of judgements is measured by.
+pub async fn correct(
+    tx: &mut Tx,
+    ticket: &Locked,
+    correction: &Correction,
+    act: Act,
+) -> Result<(), TicketError> {
+    let before = sql::labels(tx, ticket.id.0).await?;
+    if let Some(category) = &correction.category {
+        set_category(tx, ticket, category, act).await?;
+    }
+    if let Some(priority) = correction.priority {
+        set_priority(tx, ticket, priority, act).await?;
+    }
+    if let Some(skills) = &correction.skills {
+        set_skills(tx, ticket, skills, act).await?;
+    }
+    let after = sql::labels(tx, ticket.id.0).await?;
+    let judged = sql::judged(tx, ticket.id.0).await?;
+    event(
+        tx,
+        ticket,
+        "triage_corrected",
+        &json!({"judgement": judged, "before": before, "after": after}),
+        act,
+    )
+    .await
+}
+
+/// What a person says instead of a judgement; `None`: as it stands.
+#[derive(Clone, Debug, Default)]
+pub struct Correction {
+    pub category: Option<String>,
+    pub priority: Option<Priority>,
+    /// Slugs.
+    pub skills: Option<Vec<String>>,
+}
+
+/// What a judgement is about, as it stands.
+#[derive(Clone, Debug, serde::Serialize)]
+struct Labels {
+    category: Option<String>,
+    priority: String,
+    skills: Vec<String>,
+}
+
 /// Sets the priority; no automatic result changes it afterwards.
 pub async fn set_priority(
     tx: &mut Tx,
@@ -127,6 +222,7 @@ pub async fn set_skills(tx: &mut Tx, ticket: &Locked, slugs: &[String], act: Act
 /// Asks for another judgement. It changes nothing that a person has set.
 pub async fn judge_again(tx: &mut Tx, ticket: &Locked, act: Act) -> Result<(), TicketError> {
     event(tx, ticket, "triage_asked", &json!({}), act).await?;
+    super::sql::touch(tx, ticket.id.0, act.now).await?;
     Ok(queue::enqueue(tx, &queue::TRIAGE, ticket.id.0, act.now).await?)
 }
 
@@ -139,6 +235,9 @@ pub async fn set_status(tx: &mut Tx, ticket: &Locked, status: Status, act: Act) 
         return Err(TicketError::WrongStatus(ticket.id, ticket.status.as_str()));
     }
     put(tx, ticket, status, act).await?;
+    if status == Status::Resolved {
+        csat::ask(tx, ticket, act.by, act.now).await?;
+    }
     follow(tx, ticket, status, act).await
 }
 
@@ -184,6 +283,7 @@ pub async fn undo(tx: &mut Tx, ticket: &Locked, message: MessageId, act: Act) ->
         return Err(TicketError::TooLate);
     }
     event(tx, ticket, "withdrawn", &json!({"message": message}), act).await?;
+    super::sql::touch(tx, ticket.id.0, act.now).await?;
     if ticket.status == Status::Pending {
         put(tx, ticket, Status::Open, act).await?;
     }
@@ -230,11 +330,12 @@ pub async fn revise(
         return Ok(false);
     }
     event(tx, ticket, "revised", &json!({"message": message, "kind": kind}), act).await?;
+    super::sql::touch(tx, ticket.id.0, act.now).await?;
     threads::changed(tx, ticket.id, act.now).await?;
     Ok(true)
 }
 
-async fn event(
+pub(super) async fn event(
     tx: &mut Tx,
     ticket: &Locked,
     kind: &str,

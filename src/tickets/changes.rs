@@ -61,7 +61,7 @@ pub async fn record_triage(
     record: &TriageRecord,
     now: DateTime<Utc>,
 ) -> Result<(), TicketError> {
-    let locked = super::lock(tx, ticket).await?;
+    let locked = super::lock_any(tx, ticket).await?;
     sql::insert_triage(tx, ticket.0, record, now).await?;
     if record.is_again && sql::is_touched(tx, ticket.0).await? {
         return Ok(());
@@ -89,7 +89,8 @@ pub async fn record_triage(
     });
     super::sql::insert_event(tx, ticket.0, "triaged", None, Channel::Web, &data, now).await?;
     threads::changed(tx, ticket, now).await?;
-    if locked.status.is_active() && locked.outcome != Some(Outcome::Matched) && !locked.assignee_set {
+    let is_there = locked.status.is_active() && !locked.is_deleted;
+    if is_there && locked.outcome != Some(Outcome::Matched) && !locked.assignee_set {
         queue::enqueue(tx, &queue::ASSIGN, ticket.0, now).await?;
     }
     Ok(())
@@ -152,9 +153,19 @@ pub async fn loads(tx: &mut Tx) -> sqlx::Result<Vec<(PersonId, i64)>> {
     Ok(sql::loads(tx).await?.into_iter().map(|(id, n)| (PersonId(id), n)).collect())
 }
 
+/// The proof that assignments take turns until the transaction ends. It is taken before any ticket is locked.
+#[derive(Debug)]
+pub struct Turn(());
+
 /// Makes assignments take turns until the transaction ends: nobody is pushed over the cap by a race.
-pub async fn take_turn_assigning(tx: &mut Tx) -> sqlx::Result<()> {
-    sql::take_turn_assigning(tx).await
+pub async fn take_turn_assigning(tx: &mut Tx) -> sqlx::Result<Turn> {
+    sql::take_turn_assigning(tx).await?;
+    Ok(Turn(()))
+}
+
+/// How many active tickets one person holds, but for this one.
+pub(super) async fn load_of(tx: &mut Tx, person: PersonId, but: TicketId) -> sqlx::Result<i64> {
+    sql::load_of(tx, person.0, but.0).await
 }
 
 /// Whether the automatic assignment may (still) decide about this ticket. What fell back to an admin is no longer
@@ -233,6 +244,16 @@ pub struct Triage {
     pub confidence: f32,
     pub fallback_reason: Option<String>,
     pub took_ms: i32,
+}
+
+/// Every choice made for a ticket, the last one first.
+pub async fn assignments(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<Vec<Assignment>> {
+    sql::assignments(db, ticket.0).await
+}
+
+/// Every judgement on a ticket, the last one first.
+pub async fn triages(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<Vec<Triage>> {
+    sql::triages(db, ticket.0).await
 }
 
 /// Reads the last judgement on a ticket.

@@ -25,12 +25,12 @@ pub async fn redeem(
     now: DateTime<Utc>,
 ) -> Result<Linked, LinkError> {
     // Nobody is given a ticket while they are merged. The assignment takes its turn before everything else, so must we.
-    changes::take_turn_assigning(tx).await?;
+    let _turn = changes::take_turn_assigning(tx).await?;
     let proven = link::check(tx, key, person, typed, now).await?;
     let linked = link::join(tx, proven, now).await?;
     if let Some(from) = linked.merged {
         merge_person(tx, from, linked.person, now).await?;
-        people::merge(tx, from, linked.person).await?;
+        people::merge(tx, from, linked.person, now).await?;
     }
     Ok(linked)
 }

@@ -9,22 +9,33 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::ids::{DeliveryId, InboundId, MessageId, PersonId, ThreadId, TicketId};
+use crate::ids::{DeliveryId, InboundId, MessageId, PersonId, ThreadId, TicketId, UploadId};
 use crate::queue::{self, Tx};
 
 pub mod actions;
 pub mod changes;
+pub mod csat;
+mod error;
 pub mod feed;
+pub mod labels;
 pub mod linking;
+pub mod merging;
+pub mod opening;
 pub mod outbox;
+pub mod parties;
+pub mod patch;
 pub mod read;
+pub mod removal;
+pub mod skills;
 mod sql;
 mod status;
 pub mod threads;
 pub mod transcript;
+pub mod uploads;
 pub mod webhooks;
 
 pub use changes::{AssignmentRecord, Outcome, TriageRecord};
+pub use error::TicketError;
 pub use linking::merge_person;
 pub use status::{Happening, Status, next};
 
@@ -76,32 +87,10 @@ impl Channel {
             Self::Web => "web",
         }
     }
-}
 
-/// What a change could not do.
-#[derive(Debug, thiserror::Error)]
-pub enum TicketError {
-    #[error("there is no ticket #{0}")]
-    Unknown(TicketId),
-    #[error("ticket #{0} is {1}: that cannot be done to it")]
-    WrongStatus(TicketId, &'static str),
-    /// Another transaction named one of the same Message-IDs first: look again, the thread exists now.
-    #[error("another mail of the same thread was taken in at the same moment")]
-    Raced,
-    #[error("the answer is empty")]
-    EmptyReply,
-    #[error("somebody has ticket #{0} already")]
-    Taken(TicketId),
-    #[error("nobody has ticket #{0}")]
-    Unassigned(TicketId),
-    #[error("tickets are given to active moderators and admins only")]
-    NotStaff,
-    #[error("there is no such skill in the catalogue")]
-    UnknownSkill,
-    #[error("it has left already: it cannot be taken back")]
-    TooLate,
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Email, Self::Discord, Self::Web].into_iter().find(|c| c.as_str() == text)
+    }
 }
 
 /// The SHA-256 of a Message-ID, as [`find_threads`] and `thread_ids` know it.
@@ -137,7 +126,8 @@ pub struct Origin {
 /// One message that came in.
 #[derive(Clone, Debug)]
 pub struct Inbound {
-    pub ledger: InboundId,
+    /// `None`: it was written here, and is in no ledger.
+    pub ledger: Option<InboundId>,
     pub channel: Channel,
     pub author: NewParticipant,
     pub rfc_id: Option<String>,
@@ -171,9 +161,11 @@ pub struct Opening {
     pub acknowledge: bool,
     pub follow_up_of: Option<TicketId>,
     pub related_to: Option<TicketId>,
+    /// Where the acknowledgement goes; `None`: to the author's address in the message.
+    pub acknowledge_to: Option<String>,
 }
 
-/// The tickets that know any of these Message-IDs.
+/// The tickets that know any of these Message-IDs, or that took in those which did. What was deleted knows none.
 pub async fn find_threads(tx: &mut Tx, hashes: &[IdHash]) -> sqlx::Result<Vec<(IdHash, TicketId)>> {
     let hashes: Vec<Vec<u8>> = hashes.iter().map(|h| h.to_vec()).collect();
     let rows = sql::find_threads(tx, &hashes).await?;
@@ -233,11 +225,34 @@ pub struct Locked {
     pub subject: String,
     pub created_at: DateTime<Utc>,
     pub closed_at: Option<DateTime<Utc>>,
+    pub channel: Channel,
+    /// Grows with every visible change.
+    pub version: i64,
+    pub deadline_at: Option<DateTime<Utc>>,
+    /// The ticket that goes on with this one.
+    pub merged_into: Option<TicketId>,
+    pub is_deleted: bool,
 }
 
-/// Locks a ticket until the transaction ends.
+/// Locks a ticket until the transaction ends. What was merged or deleted takes nothing any more.
 pub async fn lock(tx: &mut Tx, ticket: TicketId) -> Result<Locked, TicketError> {
+    let locked = lock_any(tx, ticket).await?;
+    match locked.merged_into {
+        _ if locked.is_deleted => Err(TicketError::Deleted(ticket)),
+        Some(into) => Err(TicketError::Merged(ticket, into)),
+        None => Ok(locked),
+    }
+}
+
+/// As [`lock`], for what can also be done to a ticket that was merged or deleted.
+pub async fn lock_any(tx: &mut Tx, ticket: TicketId) -> Result<Locked, TicketError> {
     sql::lock(tx, ticket.0).await?.ok_or(TicketError::Unknown(ticket))
+}
+
+/// The ticket that takes what is said to this one now: itself, or what it was merged into. `None`: it was deleted, or
+/// there is none.
+pub async fn current(tx: &mut Tx, ticket: TicketId) -> sqlx::Result<Option<TicketId>> {
+    Ok(sql::current(tx, ticket.0).await?.map(TicketId))
 }
 
 /// Whether a reply now belongs to this ticket, or to a new one that follows it up.
@@ -284,6 +299,8 @@ pub async fn append(
             now,
         )
         .await?;
+    } else {
+        sql::touch(tx, ticket.id.0, now).await?;
     }
     let reopened = !ticket.status.is_active() && status.is_active();
     let data = json!({"message": id, "sender_class": message.sender_class, "reopened": reopened});
@@ -300,6 +317,7 @@ pub async fn append(
             }
             _ => {}
         }
+        outbox::notify_followers(tx, ticket, message.author.person, id, now).await?;
     }
     Ok(id)
 }
@@ -307,6 +325,10 @@ pub async fn append(
 /// Enters the author of a message among the participants. Where answers go from now on is news to staff.
 async fn join(tx: &mut Tx, ticket: TicketId, message: &Inbound, now: DateTime<Utc>) -> sqlx::Result<()> {
     let author = &message.author;
+    if author.address.is_empty() {
+        // Whoever has no address to be answered at reads the answers where they wrote.
+        return Ok(());
+    }
     let before = address_of(tx, ticket, author.person, message.channel).await?;
     let list = std::slice::from_ref(author);
     sql::insert_participants(tx, ticket.0, "joined", message.channel, list, now).await?;
@@ -330,6 +352,7 @@ pub async fn append_unverified(
     let id = MessageId(inserted.message_id);
     insert_attachments(tx, id, &message.attachments).await?;
     let data = json!({"message": id, "why": why});
+    sql::touch(tx, ticket.id.0, now).await?;
     sql::insert_event(tx, ticket.id.0, "unverified_note", None, message.channel, &data, now).await?;
     threads::relay(tx, ticket.id, id, None, now).await?;
     match ticket.assignee.filter(|_| ticket.assignee_active) {
@@ -350,6 +373,8 @@ pub struct StaffMessage<'a> {
     pub text: &'a str,
     /// The mail or message it was read from, with its files.
     pub inbound: Option<&'a Inbound>,
+    /// Files that the author sent before: they go along.
+    pub uploads: &'a [UploadId],
 }
 
 /// Staff's answer: a public message and one delivery for every participant, to leave at `leaves_at`.
@@ -372,6 +397,8 @@ pub async fn reply(
             return Err(TicketError::Raced);
         }
     }
+    uploads::attach(tx, message.author, id, message.uploads).await?;
+    sql::note_response(tx, ticket.id.0, now).await?;
     let data = json!({"message": id});
     sql::insert_event(tx, ticket.id.0, "reply", Some(message.author.0), message.channel, &data, now).await?;
     outbox::reply_to_participants(tx, ticket.id, id, message.author, leaves_at, now).await?;
@@ -394,6 +421,7 @@ pub async fn note(
         return Err(TicketError::EmptyReply);
     }
     let id = MessageId(sql::insert_staff_message(tx, ticket.id.0, "note", message, now).await?);
+    uploads::attach(tx, message.author, id, message.uploads).await?;
     let data = json!({"message": id});
     sql::insert_event(tx, ticket.id.0, "note", Some(message.author.0), message.channel, &data, now).await?;
     sql::touch(tx, ticket.id.0, now).await?;
@@ -413,6 +441,7 @@ pub async fn resolve(
     now: DateTime<Utc>,
 ) -> Result<(), TicketError> {
     move_on(tx, ticket, Happening::Resolved, Some(by), channel, now).await?;
+    csat::ask(tx, ticket, by, now).await?;
     // A place is free: someone may fit now whom nobody fit before.
     queue::enqueue(tx, &queue::REASSIGN, 0, now).await?;
     Ok(threads::changed(tx, ticket.id, now).await?)
@@ -492,9 +521,4 @@ pub async fn holds_message(tx: &mut Tx, ticket: TicketId, rfc_id: &str) -> sqlx:
 pub async fn public_and_remarks(tx: &mut Tx, ticket: TicketId) -> sqlx::Result<(String, Vec<String>)> {
     let public = sql::public_texts(tx, ticket.0).await?.join("\n");
     Ok((public, sql::remarks(tx, ticket.0).await?))
-}
-
-/// Whether there is such a ticket.
-pub async fn exists(tx: &mut Tx, ticket: TicketId) -> sqlx::Result<bool> {
-    sql::exists(tx, ticket.0).await
 }

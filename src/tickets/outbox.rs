@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Channel, IdHash};
-use crate::ids::{DeliveryId, MessageId, PersonId, TicketId};
-use crate::queue::{self, Tx};
+use super::{Channel, IdHash, Locked, parties};
+use crate::ids::{DeliveryId, JobId, MessageId, PersonId, TicketId};
+use crate::queue::{self, Job, Kind, Tx};
 
 mod sql;
 
@@ -23,6 +23,8 @@ pub enum Purpose {
     Notice,
     /// To a participant: staff's answer.
     Reply,
+    /// To the requester: how content are you?
+    Survey,
 }
 
 /// A delivery with all that composing and sending it needs.
@@ -102,6 +104,20 @@ pub(super) async fn notify_staff(
 ) -> sqlx::Result<()> {
     if let Some(id) = sql::insert_notice(tx, ticket.0, staff.0, about.map(|m| m.0), now).await? {
         queue::enqueue(tx, &queue::DELIVER, id, now).await?;
+    }
+    Ok(())
+}
+
+/// Tells staff who follow a ticket of a message that came in.
+pub(super) async fn notify_followers(
+    tx: &mut Tx,
+    ticket: &Locked,
+    author: PersonId,
+    about: MessageId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    for follower in parties::to_be_told(tx, ticket, author).await? {
+        notify_staff(tx, ticket.id, follower, Some(about), now).await?;
     }
     Ok(())
 }
@@ -257,7 +273,7 @@ pub async fn mark_unsent(
 }
 
 /// A mail that was not sent, or came back.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Unsent {
     pub id: DeliveryId,
     pub ticket_id: TicketId,
@@ -266,6 +282,68 @@ pub struct Unsent {
     pub state: String,
     pub reason: Option<String>,
     pub created_at: DateTime<Utc>,
+}
+
+/// Which mails that were not sent are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct UnsentFilter {
+    /// One of [`UNSENT_STATES`].
+    pub state: Option<String>,
+    /// Only those after this one.
+    pub after: Option<DeliveryId>,
+}
+
+/// What a mail is that was not sent, or came back.
+pub const UNSENT_STATES: [&str; 6] = ["waiting", "failed", "cancelled", "suppressed", "delayed", "bounced"];
+
+/// One try to send a mail.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct Tried {
+    pub at: DateTime<Utc>,
+    /// `sent`, `temporary`, `permanent` or `network`.
+    pub outcome: String,
+    /// What the server said, or what went wrong.
+    pub detail: String,
+    pub took_ms: i32,
+}
+
+/// The mails that were not sent or came back, by number, at most `limit`.
+pub async fn unsent_page(db: &sqlx::PgPool, filter: &UnsentFilter, limit: i64) -> sqlx::Result<Vec<Unsent>> {
+    sql::unsent_page(db, filter, limit).await
+}
+
+/// One mail, sent or not, with every try. `None`: there is none of that number.
+pub async fn one(db: &sqlx::PgPool, id: DeliveryId) -> sqlx::Result<Option<(Unsent, Vec<Tried>)>> {
+    let Some(found) = sql::one(db, id.0).await? else { return Ok(None) };
+    Ok(Some((found, sql::tries(db, id.0).await?)))
+}
+
+/// How many mails are in each state that is not `sent`.
+pub async fn count_unsent(db: &sqlx::PgPool) -> sqlx::Result<Vec<(String, i64)>> {
+    sql::count_unsent(db).await
+}
+
+/// Why a job was not cancelled.
+#[derive(Debug, thiserror::Error)]
+pub enum CancelError {
+    #[error("there is no job {0}: it may be done by now")]
+    Unknown(JobId),
+    #[error("a job of the kind `{0}` cannot be cancelled: what it is about would wait for ever")]
+    Needed(String),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Takes a job away for good, and with it the mail that it would have sent. The caller rolls back on an error.
+pub async fn cancel_job(tx: &mut Tx, id: JobId, now: DateTime<Utc>) -> Result<Job, CancelError> {
+    let job = queue::cancel(tx, id).await?.ok_or(CancelError::Unknown(id))?;
+    if !Kind::named(&job.kind).is_none_or(|kind| queue::CANCELLABLE.contains(&kind)) {
+        return Err(CancelError::Needed(job.kind));
+    }
+    if job.kind == queue::DELIVER.name {
+        cancel(tx, DeliveryId(job.subject), now).await?;
+    }
+    Ok(job)
 }
 
 /// The mails that were not sent or came back, oldest first.

@@ -7,10 +7,17 @@ use utoipa::ToSchema;
 use crate::ids::{MessageId, PersonId, TicketId};
 
 mod card;
+mod list;
+mod overview;
 mod sql;
 mod stats;
 
 pub use card::{CardFacts, card_facts};
+pub use list::{
+    Filter, Holder, ListError, NoCursor, Page, Sort, at_hand, count_by_status, list, search_numbers, ticket,
+    ticket_in,
+};
+pub use overview::{Overview, Waiting, overview};
 pub use stats::{Stats, Worked, stats};
 
 /// Whose tickets a caller may see.
@@ -24,7 +31,7 @@ pub enum Sight {
 }
 
 /// A ticket in a list.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
 pub struct Summary {
     pub number: TicketId,
     pub subject: String,
@@ -38,16 +45,33 @@ pub struct Summary {
     pub requester_name: String,
     pub assignee_id: Option<PersonId>,
     pub assignee_name: Option<String>,
+    /// For staff.
     pub assignment_outcome: Option<String>,
+    /// For staff.
+    pub tags: Vec<String>,
+    /// A promise to the requester; overdue once it has passed while the ticket is active.
+    pub deadline_at: Option<DateTime<Utc>>,
     pub follow_up_of: Option<TicketId>,
     pub related_to: Option<TicketId>,
+    /// The ticket that goes on with this one.
+    pub merged_into: Option<TicketId>,
+    /// The ticket that the first message was taken from.
+    pub split_from: Option<TicketId>,
+    /// When staff first answered.
+    pub first_response_at: Option<DateTime<Utc>>,
+    pub resolved_at: Option<DateTime<Utc>>,
+    pub closed_at: Option<DateTime<Utc>>,
+    /// Only of what admins list as deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<DateTime<Utc>>,
+    /// Grows with every visible change.
     pub version: i64,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
 
 /// A ticket to be chosen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Found {
     pub number: TicketId,
     pub subject: String,
@@ -127,47 +151,19 @@ pub struct DeliveryState {
     pub sent_at: Option<DateTime<Utc>>,
 }
 
-/// Newest first, at most `limit`, those before ticket `before`, optionally in one status.
-pub async fn list(
-    db: &sqlx::PgPool,
-    sight: Sight,
-    status: Option<&str>,
-    before: Option<TicketId>,
-    limit: i64,
-) -> sqlx::Result<Vec<Summary>> {
-    Ok(hidden(sight, sql::list(db, sight, status, before.map(|t| t.0), None, limit).await?))
-}
-
-/// How a ticket came to its assignee is for staff.
+/// How a ticket came to its assignee is for staff, and so is what they sort it by.
 fn hidden(sight: Sight, mut tickets: Vec<Summary>) -> Vec<Summary> {
     if let Sight::Requester(_) = sight {
         for ticket in &mut tickets {
             ticket.assignment_outcome = None;
+            ticket.tags = Vec::new();
+            ticket.related_to = None;
         }
     }
     tickets
 }
 
-/// Tickets to choose from while somebody types: whose number begins with `text`, or whose subject holds it; newest first.
-pub async fn search_numbers(
-    db: &sqlx::PgPool,
-    sight: Sight,
-    text: &str,
-    limit: i64,
-) -> sqlx::Result<Vec<Found>> {
-    // PostgreSQL's TEXT cannot hold NUL; no subject does.
-    if text.contains('\0') {
-        return Ok(Vec::new());
-    }
-    sql::search_numbers(db, sight, text.trim().trim_start_matches('#'), limit).await
-}
-
-/// One ticket, if the caller may see it.
-pub async fn ticket(db: &sqlx::PgPool, sight: Sight, ticket: TicketId) -> sqlx::Result<Option<Summary>> {
-    Ok(hidden(sight, sql::list(db, sight, None, None, Some(ticket.0), 1).await?).pop())
-}
-
-/// The conversation, oldest first. Who is not staff gets no notes, no address of a member of staff, nothing that was
+/// The conversation, oldest first. Who is not staff gets no notes, nobody's address, nothing that was
 /// withdrawn or deleted, and of what was edited the last version only.
 pub async fn messages(db: &sqlx::PgPool, ticket: TicketId, for_staff: bool) -> sqlx::Result<Vec<Message>> {
     let mut messages = sql::messages(db, ticket.0, for_staff).await?;
@@ -177,9 +173,9 @@ pub async fn messages(db: &sqlx::PgPool, ticket: TicketId, for_staff: bool) -> s
             if message.edited_at.is_some() {
                 message.body.clone_from(&message.visible);
             }
-            if message.kind == "outbound" {
-                message.author_address = None;
-            }
+            // Others' addresses are for staff; their own they know.
+            message.author_address = None;
+            message.reply_to = None;
         }
     }
     Ok(messages)
@@ -206,6 +202,11 @@ pub async fn participants(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<V
     sql::participants(db, ticket.0).await
 }
 
+/// The tickets that were merged into this one, in order.
+pub async fn merged_from(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<Vec<TicketId>> {
+    sql::merged_from(db, ticket.0).await
+}
+
 /// The timeline, oldest first.
 pub async fn events(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<Vec<Event>> {
     sql::events(db, ticket.0).await
@@ -214,11 +215,6 @@ pub async fn events(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<Vec<Eve
 /// What became of everything sent for a ticket.
 pub async fn deliveries(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<Vec<DeliveryState>> {
     sql::deliveries(db, ticket.0).await
-}
-
-/// Tickets by status, for metrics.
-pub async fn count_by_status(db: &sqlx::PgPool) -> sqlx::Result<Vec<(String, i64)>> {
-    sql::count_by_status(db).await
 }
 
 /// How many active tickets nobody has although the assignment has looked at them.

@@ -13,9 +13,14 @@ pub(super) struct Thread {
 }
 
 pub(super) async fn find_threads(tx: &mut Tx, hashes: &[Vec<u8>]) -> sqlx::Result<Vec<Thread>> {
-    sqlx::query_as!(Thread, "SELECT id_hash, ticket_id FROM thread_ids WHERE id_hash = ANY ($1)", hashes)
-        .fetch_all(&mut **tx)
-        .await
+    sqlx::query_as!(
+        Thread,
+        r#"SELECT i.id_hash, n.id AS "ticket_id!" FROM thread_ids i, ticket_now(i.ticket_id) AS n (id)
+           WHERE i.id_hash = ANY ($1) AND n.id IS NOT NULL"#,
+        hashes
+    )
+    .fetch_all(&mut **tx)
+    .await
 }
 
 pub(super) struct Opened {
@@ -32,6 +37,8 @@ fn sorted(hashes: &[super::IdHash]) -> Vec<Vec<u8>> {
     hashes.sort_unstable();
     hashes
 }
+
+// What a deleted ticket knows is another's from the next mail on: it is taken over.
 
 /// Ticket, first message, requester, Message-IDs, event and acknowledgement in one round trip.
 pub(super) async fn open(
@@ -55,7 +62,7 @@ pub(super) async fn open(
              SELECT id, $4, 'requester', $18, $7, CASE $2 WHEN 'discord' THEN 'discord' ELSE 'email' END FROM t
            ), i AS (
              INSERT INTO thread_ids (id_hash, ticket_id) SELECT h, t.id FROM unnest($19::BYTEA[]) AS h, t
-             ON CONFLICT (id_hash) DO NOTHING RETURNING 1
+             ON CONFLICT (id_hash) DO UPDATE SET ticket_id = excluded.ticket_id WHERE ticket_now(thread_ids.ticket_id) IS NULL RETURNING 1
            ), e AS (
              INSERT INTO ticket_events (ticket_id, at, kind, actor_id, channel, data)
              SELECT id, $7, 'opened', $4, $2, $20 FROM t RETURNING id, kind
@@ -66,7 +73,7 @@ pub(super) async fn open(
              RETURNING id
            ), d AS (
              INSERT INTO deliveries (ticket_id, answers_id, kind, channel, recipient_id, address, created_at)
-             SELECT t.id, m.id, 'acknowledgement', 'email', $4, $18, $7 FROM t, m WHERE $21 RETURNING id
+             SELECT t.id, m.id, 'acknowledgement', 'email', $4, COALESCE($24, $18), $7 FROM t, m WHERE $21 RETURNING id
            )
            SELECT t.id AS ticket_id, m.id AS message_id, (SELECT id FROM d) AS delivery_id,
                   (SELECT count(*) FROM i) AS "new_ids!", (SELECT array_agg(id) FROM w) AS webhook_deliveries
@@ -78,7 +85,7 @@ pub(super) async fn open(
         opening.follow_up_of.map(|t| t.0),
         opening.related_to.map(|t| t.0),
         now,
-        m.ledger.0,
+        m.ledger.map(|l| l.0),
         m.rfc_id,
         m.body,
         m.visible,
@@ -93,7 +100,8 @@ pub(super) async fn open(
         event,
         opening.acknowledge,
         m.problems,
-        m.origin.map(discord_id)
+        m.origin.map(discord_id),
+        opening.acknowledge_to
     )
     .fetch_one(&mut **tx)
     .await
@@ -125,14 +133,14 @@ pub(super) async fn insert_inbound(
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $18, $19, $20) RETURNING id
            ), i AS (
              INSERT INTO thread_ids (id_hash, ticket_id) SELECT h, $1 FROM unnest($17::BYTEA[]) AS h
-             ON CONFLICT (id_hash) DO NOTHING RETURNING 1
+             ON CONFLICT (id_hash) DO UPDATE SET ticket_id = excluded.ticket_id WHERE ticket_now(thread_ids.ticket_id) IS NULL RETURNING 1
            )
            SELECT m.id AS message_id, (SELECT count(*) FROM i) AS "new_ids!" FROM m"#,
         ticket,
         kind,
         m.channel.as_str(),
         m.author.person.0,
-        m.ledger.0,
+        m.ledger.map(|l| l.0),
         m.rfc_id,
         m.subject,
         m.body,
@@ -160,7 +168,7 @@ pub(super) async fn insert_thread_ids(tx: &mut Tx, ticket: i64, ids: &[super::Id
     }
     let inserted = sqlx::query!(
         "INSERT INTO thread_ids (id_hash, ticket_id) SELECT h, $2 FROM unnest($1::BYTEA[]) AS h
-         ON CONFLICT (id_hash) DO NOTHING",
+         ON CONFLICT (id_hash) DO UPDATE SET ticket_id = excluded.ticket_id WHERE ticket_now(thread_ids.ticket_id) IS NULL",
         &sorted(ids),
         ticket
     )
@@ -188,7 +196,7 @@ pub(super) async fn insert_staff_message(
         kind,
         m.channel.as_str(),
         m.author.0,
-        m.inbound.map(|i| i.ledger.0),
+        m.inbound.and_then(|i| i.ledger).map(|l| l.0),
         m.inbound.and_then(|i| i.rfc_id.clone()),
         m.text,
         now,
@@ -232,9 +240,11 @@ pub(super) async fn insert_participants(
     Ok(())
 }
 
+/// A content that is there already is locked, so that no sweep takes it away meanwhile.
 pub(super) async fn insert_attachment(tx: &mut Tx, message: i64, a: &NewAttachment) -> sqlx::Result<()> {
     sqlx::query!(
-        "WITH b AS (INSERT INTO blobs (sha256, content) VALUES ($5, $6) ON CONFLICT (sha256) DO NOTHING)
+        "WITH b AS (INSERT INTO blobs (sha256, content) VALUES ($5, $6)
+                    ON CONFLICT (sha256) DO UPDATE SET sha256 = excluded.sha256)
          INSERT INTO attachments (message_id, filename, content_type, content_id, sha256, inline, size)
          VALUES ($1, $2, $3, $4, $5, $7, octet_length($6))",
         message,
@@ -253,7 +263,8 @@ pub(super) async fn insert_attachment(tx: &mut Tx, message: i64, a: &NewAttachme
 pub(super) async fn lock(tx: &mut Tx, ticket: i64) -> sqlx::Result<Option<Locked>> {
     let row = sqlx::query!(
         r#"SELECT t.id, t.status, t.requester_id, t.assignee_id, t.assignee_set, t.assignment_outcome, t.mailbox,
-                  t.subject, t.created_at, t.closed_at,
+                  t.subject, t.created_at, t.closed_at, t.channel, t.version, t.deadline_at, t.merged_into,
+                  t.deleted_at IS NOT NULL AS "is_deleted!",
                   EXISTS (SELECT FROM persons p WHERE p.id = t.assignee_id AND p.active AND p.role <> 'user') AS "active!"
            FROM tickets t WHERE t.id = $1 FOR UPDATE OF t"#,
         ticket
@@ -273,12 +284,34 @@ pub(super) async fn lock(tx: &mut Tx, ticket: i64) -> sqlx::Result<Option<Locked
         subject: r.subject,
         created_at: r.created_at,
         closed_at: r.closed_at,
+        channel: Channel::parse(&r.channel).unwrap_or(Channel::Web),
+        version: r.version,
+        deadline_at: r.deadline_at,
+        merged_into: r.merged_into.map(TicketId),
+        is_deleted: r.is_deleted,
     }))
+}
+
+pub(super) async fn current(tx: &mut Tx, ticket: i64) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!("SELECT ticket_now($1)", ticket).fetch_one(&mut **tx).await
+}
+
+/// Staff's first answer. One that is taken back before it leaves was none.
+pub(super) async fn note_response(tx: &mut Tx, ticket: i64, now: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE tickets SET first_response_at = $2 WHERE id = $1 AND first_response_at IS NULL",
+        ticket,
+        now
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn follow_up(tx: &mut Tx, ticket: i64, requester: i64) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar!(
-        "SELECT max(id) FROM tickets WHERE requester_id = $2 AND follow_up_of = $1",
+        "SELECT max(id) FROM tickets
+         WHERE requester_id = $2 AND follow_up_of = $1 AND deleted_at IS NULL AND merged_into IS NULL",
         ticket,
         requester
     )
@@ -352,7 +385,7 @@ pub(super) async fn close_resolved(
 ) -> sqlx::Result<Vec<i64>> {
     let rows = sqlx::query!(
         r#"WITH due AS (
-             SELECT id, channel FROM tickets WHERE status = 'resolved' AND resolved_at < $1
+             SELECT id, channel FROM tickets WHERE status = 'resolved' AND resolved_at < $1 AND deleted_at IS NULL
              ORDER BY id FOR UPDATE SKIP LOCKED
            ), e AS (
              INSERT INTO ticket_events (ticket_id, at, kind, channel, data)
@@ -457,10 +490,4 @@ pub(super) async fn remarks(tx: &mut Tx, ticket: i64) -> sqlx::Result<Vec<String
     )
     .fetch_all(&mut **tx)
     .await
-}
-
-pub(super) async fn exists(tx: &mut Tx, ticket: i64) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM tickets WHERE id = $1) AS "found!""#, ticket)
-        .fetch_one(&mut **tx)
-        .await
 }

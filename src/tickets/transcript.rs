@@ -292,7 +292,7 @@ fn size(bytes: i64) -> String {
 }
 
 /// HTML's five signs (the WHATWG's "serializing"), and what would turn text round or hide it: a transcript is evidence.
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for sign in text.chars() {
         match sign {

@@ -14,6 +14,7 @@ use crate::crash;
 use crate::ids::TicketId;
 use crate::people;
 use crate::queue::{self, Claimed, Done, JobError};
+use crate::settings::Settings;
 use crate::tickets::{TriageRecord, changes};
 
 mod categories;
@@ -33,6 +34,7 @@ pub struct Triage {
     pub db: PgPool,
     pub clock: Clock,
     pub config: Arc<Config>,
+    pub settings: Settings,
     /// `None`: not configured, or switched off.
     pub gemini: Option<Arc<Gemini>>,
 }
@@ -69,10 +71,11 @@ impl Triage {
         if is_again && (subject.touched || subject.judged_by.as_deref() == Some(Engine::Gemini.as_str())) {
             return job.done(self.db.begin().await?).await;
         }
+        let settings = self.settings.current().await;
         let question = Question {
             subject: subject.subject,
             body: subject.body,
-            categories: self.config.triage.categories.iter().map(|c| categories::label(c)).collect(),
+            categories: settings.triage.categories.iter().map(|c| categories::label(c)).collect(),
             skills: people::skills(&self.db).await?.into_iter().map(label).collect(),
         };
         let begun = Instant::now();

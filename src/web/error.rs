@@ -19,8 +19,22 @@ pub enum Error {
     Unauthorized,
     #[error("address or password is wrong")]
     WrongLogin,
+    /// A refresh token that is not good any more.
+    #[error("{0}")]
+    LogInEnded(String),
+    /// Password right, code missing or wrong.
+    #[error("{0}")]
+    SecondFactor(String),
     #[error("your role does not allow that")]
     Forbidden,
+    /// Staff who have to set up a second factor, or to log in with it.
+    #[error(
+        "a second factor is asked of staff here: set one up by POST /api/auth/me/second-factor, or log in with its code"
+    )]
+    SecondFactorRequired,
+    /// Not for anybody, or not from there.
+    #[error("{0}")]
+    Refused(String),
     /// An API token that was not made for this; empty: no API token is.
     #[error("{}", out_of_scope(.0))]
     OutOfScope(&'static str),
@@ -52,8 +66,12 @@ impl Error {
     fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) | Self::Invalid(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized | Self::WrongLogin => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::OutOfScope(_) => StatusCode::FORBIDDEN,
+            Self::Unauthorized | Self::WrongLogin | Self::LogInEnded(_) | Self::SecondFactor(_) => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::Forbidden | Self::OutOfScope(_) | Self::SecondFactorRequired | Self::Refused(_) => {
+                StatusCode::FORBIDDEN
+            }
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Stale => StatusCode::PRECONDITION_FAILED,
@@ -65,6 +83,15 @@ impl Error {
             Self::Internal(error) if is_database_away(error) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+}
+
+/// What a program must tell from the status alone.
+fn kind(error: &Error) -> &'static str {
+    match error {
+        Error::SecondFactor(_) => "/problems/second-factor",
+        Error::SecondFactorRequired => "/problems/second-factor-required",
+        _ => "about:blank",
     }
 }
 
@@ -111,15 +138,31 @@ impl From<sqlx::Error> for Error {
 impl From<TicketError> for Error {
     fn from(error: TicketError) -> Self {
         match error {
-            TicketError::Unknown(_) => Self::NotFound,
+            TicketError::Unknown(_) | TicketError::Deleted(_) | TicketError::NoParticipant => Self::NotFound,
+            TicketError::Stale(_) => Self::Stale,
             TicketError::WrongStatus(..)
+            | TicketError::Merged(..)
             | TicketError::Raced
             | TicketError::Taken(_)
             | TicketError::Unassigned(_)
+            | TicketError::AtCap { .. }
+            | TicketError::IntoItself
+            | TicketError::OutOfReach(_)
+            | TicketError::RequesterStays
+            | TicketError::TooManyUploads
+            | TicketError::RatingClosed
             | TicketError::TooLate => Self::Conflict(error.to_string()),
-            TicketError::EmptyReply | TicketError::NotStaff | TicketError::UnknownSkill => {
-                Self::BadRequest(error.to_string())
-            }
+            TicketError::FileTooLarge(_) => Self::TooLarge,
+            TicketError::EmptyReply
+            | TicketError::EmptySubject
+            | TicketError::NotStaff
+            | TicketError::NoAddress
+            | TicketError::UnknownMessage(_)
+            | TicketError::UnknownUpload(_)
+            | TicketError::TooManyFiles(_)
+            | TicketError::NotATag(_)
+            | TicketError::TooManyTags(_)
+            | TicketError::UnknownSkill => Self::BadRequest(error.to_string()),
             TicketError::Database(error) => error.into(),
         }
     }
@@ -132,13 +175,14 @@ impl IntoResponse for Error {
             tracing::error!(error = format!("{error:#}"), "a request failed");
         }
         let mut body = Problem::new(status, self.to_string());
+        kind(&self).clone_into(&mut body.r#type);
         if let Self::Invalid(faults) = &self {
             body.errors.clone_from(faults);
         }
         let mut response = body.into_response();
         let headers = response.headers_mut();
         match self {
-            Self::Unauthorized | Self::WrongLogin => {
+            Self::Unauthorized | Self::WrongLogin | Self::LogInEnded(_) | Self::SecondFactor(_) => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             Self::TooMany(seconds) => {

@@ -123,7 +123,7 @@ async fn gauge(state: &Shared) -> sqlx::Result<()> {
     }
     let late = backlog.oldest_due.map_or(0.0, |due| (state.clock.now() - due).as_seconds_f64().max(0.0));
     metrics::gauge!("ticketd_oldest_due_job_age_seconds").set(late);
-    for (status, count) in tickets::read::count_by_status(&state.db).await? {
+    for (status, count) in tickets::read::count_by_status(&state.db, tickets::read::Sight::All).await? {
         metrics::gauge!("ticketd_tickets", "status" => status).set(count as f64);
     }
     let unassigned = tickets::read::count_unassigned(&state.db).await?;

@@ -22,15 +22,21 @@ use utoipa_axum::routes;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::mail::token::Signer;
+use crate::people::letters::LetterKey;
+use crate::settings::Settings;
 
+mod account_pages;
 mod api;
 pub mod auth;
+mod cookies;
 pub mod error;
 pub mod feed;
 mod health;
 pub use health::describe_metrics;
 mod idempotency;
 pub mod limits;
+pub mod oidc;
 mod openapi;
 mod request;
 pub mod rights;
@@ -49,8 +55,15 @@ pub struct State {
     pub db: PgPool,
     pub clock: Clock,
     pub config: Arc<Config>,
+    pub settings: Settings,
     pub tokens: AccessTokens,
+    /// Checks the links of surveys.
+    pub signer: Signer,
     pub limits: Arc<Limits>,
+    /// Makes and checks the links in mails about accounts.
+    pub letter_key: LetterKey,
+    /// Who else vouches for people.
+    pub oidc: Option<Arc<oidc::Provider>>,
     pub feed: Feed,
     /// `None`: metrics are served by another listener, or not recorded.
     pub metrics: Option<PrometheusHandle>,
@@ -88,6 +101,7 @@ pub fn router(state: State) -> Router {
         .route_layer(middleware::from_fn_with_state(state.clone(), rights::enforce))
         .layer(Extension(served))
         .merge(openapi::page())
+        .merge(account_pages::router())
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::State as Shared;
 use super::error::Error;
 use super::request::Caller;
+use crate::config::{Config, RequireSecondFactor};
 use crate::people::Role;
 use crate::people::access::{self, By};
 
@@ -105,13 +106,113 @@ pub const TABLE: &[Row] = {
         row("GET", "/metrics", Anyone, Never),
         row("GET", "/api/openapi.json", Anyone, Never),
         row("POST", "/api/auth/login", Anyone, Never),
+        row("POST", "/api/auth/refresh", Anyone, Never),
+        row("POST", "/api/auth/logout", Anyone, Never),
+        row("POST", "/api/auth/signup", Anyone, Never),
+        row("POST", "/api/auth/signup/confirm", Anyone, Never),
+        row("POST", "/api/auth/password/reset", Anyone, Never),
+        row("POST", "/api/auth/password/reset/confirm", Anyone, Never),
+        row("GET", "/api/auth/oidc/start", Anyone, Never),
+        row("GET", "/api/auth/oidc/callback", Anyone, Never),
+        row("POST", "/api/auth/oidc/link", Anyone, Never),
+        row("GET", "/api/auth/me", Person, Never),
+        row("PATCH", "/api/auth/me", Person, Never),
+        row("PUT", "/api/auth/me/password", Person, Never),
+        row("GET", "/api/auth/me/skills", Staff, Never),
+        row("PUT", "/api/auth/me/skills", Staff, Never),
+        row("GET", "/api/auth/me/sessions", Person, Never),
+        row("DELETE", "/api/auth/me/sessions", Person, Never),
+        row("DELETE", "/api/auth/me/sessions/{id}", Person, Never),
+        row("GET", "/api/auth/me/tokens", Person, Never),
+        row("POST", "/api/auth/me/tokens", Person, Never),
+        row("DELETE", "/api/auth/me/tokens/{id}", Person, Never),
+        row("GET", "/api/auth/me/second-factor", Person, Never),
+        row("POST", "/api/auth/me/second-factor", Person, Never),
+        row("POST", "/api/auth/me/second-factor/confirm", Person, Never),
+        row("POST", "/api/auth/me/second-factor/disable", Person, Never),
+        row("POST", "/api/auth/me/second-factor/recovery-codes", Person, Never),
         row("GET", "/api/tickets", Person, TicketsRead),
+        row("POST", "/api/tickets", Person, TicketsWrite),
+        row("GET", "/api/tickets/summary", Person, TicketsRead),
         row("GET", "/api/tickets/{number}", Person, TicketsRead),
+        row("PATCH", "/api/tickets/{number}", Staff, TicketsWrite),
+        row("DELETE", "/api/tickets/{number}", Admin, TicketsWrite),
         row("GET", "/api/tickets/{number}/assignment", Staff, TicketsRead),
+        row("PUT", "/api/tickets/{number}/assignment", Staff, TicketsWrite),
+        row("GET", "/api/tickets/{number}/attachments/{id}", Person, TicketsRead),
+        row("POST", "/api/tickets/{number}/claim", Staff, TicketsWrite),
+        row("POST", "/api/tickets/{number}/close", Person, TicketsWrite),
         row("GET", "/api/tickets/{number}/events", Staff, TicketsRead),
+        row("GET", "/api/tickets/{number}/followers", Staff, TicketsRead),
+        row("PUT", "/api/tickets/{number}/followers/me", Staff, TicketsWrite),
+        row("DELETE", "/api/tickets/{number}/followers/me", Staff, TicketsWrite),
+        row("POST", "/api/tickets/{number}/merge", Staff, TicketsWrite),
         row("GET", "/api/tickets/{number}/messages", Person, TicketsRead),
-        row("POST", "/api/tickets/{number}/messages", Staff, TicketsWrite),
+        row("POST", "/api/tickets/{number}/messages", Person, TicketsWrite),
+        row("DELETE", "/api/tickets/{number}/messages/{id}", Staff, TicketsWrite),
+        row("GET", "/api/tickets/{number}/participants", Staff, TicketsRead),
+        row("POST", "/api/tickets/{number}/participants", Staff, TicketsWrite),
+        row("DELETE", "/api/tickets/{number}/participants/{person}", Staff, TicketsWrite),
+        row("POST", "/api/tickets/{number}/release", Staff, TicketsWrite),
+        row("POST", "/api/tickets/{number}/reopen", Person, TicketsWrite),
+        row("POST", "/api/tickets/{number}/restore", Admin, TicketsWrite),
+        row("POST", "/api/tickets/{number}/split", Staff, TicketsWrite),
         row("GET", "/api/tickets/{number}/transcript", Person, TicketsRead),
+        row("GET", "/api/tickets/{number}/triage", Staff, TicketsRead),
+        row("POST", "/api/tickets/{number}/triage", Staff, TicketsWrite),
+        row("PATCH", "/api/tickets/{number}/triage", Staff, TicketsWrite),
+        row("POST", "/api/uploads", Person, TicketsWrite),
+        row("POST", "/api/csat/{token}", Anyone, Never),
+        row("GET", "/rate/{token}", Anyone, Never),
+        row("POST", "/rate/{token}", Anyone, Never),
+        row("GET", "/api/admin/dashboard", Admin, AdminRead),
+        row("GET", "/api/admin/people", Admin, AdminRead),
+        row("POST", "/api/admin/people", Admin, AdminWrite),
+        row("GET", "/api/admin/people/{id}", Admin, AdminRead),
+        row("PATCH", "/api/admin/people/{id}", Admin, AdminWrite),
+        row("DELETE", "/api/admin/people/{id}", Admin, AdminWrite),
+        row("DELETE", "/api/admin/people/{id}/sessions", Admin, AdminWrite),
+        row("GET", "/api/admin/people/{id}/skills", Admin, AdminRead),
+        row("PUT", "/api/admin/people/{id}/skills", Admin, AdminWrite),
+        row("PUT", "/api/admin/people/{id}/skills/{slug}", Admin, AdminWrite),
+        row("DELETE", "/api/admin/people/{id}/skills/{slug}", Admin, AdminWrite),
+        row("POST", "/api/admin/people/{id}/skills/{slug}/confirm", Admin, AdminWrite),
+        row("GET", "/api/admin/people/{id}/away", Admin, AdminRead),
+        row("POST", "/api/admin/people/{id}/away", Admin, AdminWrite),
+        row("DELETE", "/api/admin/people/{id}/away/{period}", Admin, AdminWrite),
+        row("GET", "/api/admin/people/{id}/hours", Admin, AdminRead),
+        row("PUT", "/api/admin/people/{id}/hours", Admin, AdminWrite),
+        row("DELETE", "/api/admin/people/{id}/hours", Admin, AdminWrite),
+        row("GET", "/api/admin/proposals", Admin, AdminRead),
+        row("GET", "/api/admin/skills", Admin, AdminRead),
+        row("POST", "/api/admin/skills", Admin, AdminWrite),
+        row("GET", "/api/admin/skills/{slug}", Admin, AdminRead),
+        row("PATCH", "/api/admin/skills/{slug}", Admin, AdminWrite),
+        row("DELETE", "/api/admin/skills/{slug}", Admin, AdminWrite),
+        row("GET", "/api/admin/snippets", Staff, TicketsRead),
+        row("GET", "/api/admin/snippets/{name}", Staff, TicketsRead),
+        row("PUT", "/api/admin/snippets/{name}", Admin, AdminWrite),
+        row("DELETE", "/api/admin/snippets/{name}", Admin, AdminWrite),
+        row("GET", "/api/admin/settings", Admin, AdminRead),
+        row("GET", "/api/admin/settings/{key}", Admin, AdminRead),
+        row("PUT", "/api/admin/settings/{key}", Admin, AdminWrite),
+        row("DELETE", "/api/admin/settings/{key}", Admin, AdminWrite),
+        row("GET", "/api/admin/mailboxes", Admin, AdminRead),
+        row("GET", "/api/admin/jobs", Admin, AdminRead),
+        row("POST", "/api/admin/jobs/retry", Admin, AdminWrite),
+        row("GET", "/api/admin/jobs/{id}", Admin, AdminRead),
+        row("POST", "/api/admin/jobs/{id}/retry", Admin, AdminWrite),
+        row("POST", "/api/admin/jobs/{id}/cancel", Admin, AdminWrite),
+        row("GET", "/api/admin/deliveries", Admin, AdminRead),
+        row("GET", "/api/admin/deliveries/{id}", Admin, AdminRead),
+        row("POST", "/api/admin/deliveries/{id}/retry", Admin, AdminWrite),
+        row("POST", "/api/admin/deliveries/{id}/cancel", Admin, AdminWrite),
+        row("GET", "/api/admin/ledger", Admin, AdminRead),
+        row("GET", "/api/admin/ledger/{id}", Admin, AdminRead),
+        row("GET", "/api/admin/ledger/{id}/raw", Admin, AdminRead),
+        row("POST", "/api/admin/ledger/{id}/replay", Admin, AdminWrite),
+        row("GET", "/api/admin/audit", Admin, AdminRead),
+        row("GET", "/api/admin/audit/verify", Admin, AdminRead),
         row("GET", "/api/events", Person, TicketsRead),
         row("GET", "/api/admin/reports/{name}", Admin, ReportsRead),
         row("GET", "/api/admin/webhooks", Admin, AdminRead),
@@ -146,10 +247,27 @@ pub(super) async fn enforce(
     if row.access != Access::Anyone {
         let caller = authenticate(&state, request.headers()).await?;
         admit(row, &caller)?;
+        if is_restricted(&state.config, &caller) && !OPEN_TO_RESTRICTED.contains(&(row.method, row.path)) {
+            return Err(Error::SecondFactorRequired);
+        }
         request.extensions_mut().insert(caller);
     }
     Ok(next.run(request).await)
 }
+
+/// Whether somebody may do nothing yet but set up a second factor.
+pub(super) fn is_restricted(config: &Config, caller: &Caller) -> bool {
+    let required = config.auth.require_second_factor == RequireSecondFactor::Staff;
+    required && caller.is_staff() && !caller.second_factor
+}
+
+/// What it takes to set one up. API tokens are not in it: one of them would be a way round.
+const OPEN_TO_RESTRICTED: [(&str, &str); 4] = [
+    ("GET", "/api/auth/me"),
+    ("GET", "/api/auth/me/second-factor"),
+    ("POST", "/api/auth/me/second-factor"),
+    ("POST", "/api/auth/me/second-factor/confirm"),
+];
 
 fn admit(row: &Row, caller: &Caller) -> Result<(), Error> {
     if !row.access.allows(caller.role) {

@@ -141,8 +141,13 @@ impl Life {
     /// A note, an answer that can be taken back for a second, an edit to more and to less.
     async fn writes_and_changes(&mut self) {
         self.acts(async |tx, ticket, act| {
-            let note =
-                StaffMessage { author: act.by, channel: Channel::Web, text: "Careful.", inbound: None };
+            let note = StaffMessage {
+                author: act.by,
+                channel: Channel::Web,
+                text: "Careful.",
+                inbound: None,
+                uploads: &[],
+            };
             tickets::note(tx, ticket, &note, act.now).await?;
             let reply = StaffMessage { text: "Use **water**.", ..note };
             tickets::reply(tx, ticket, &reply, act.now + TimeDelta::seconds(1), act.now).await
@@ -201,7 +206,8 @@ impl Life {
 
     async fn breaks(&mut self, text: &str) {
         self.acts(async |tx, ticket, act| {
-            let note = StaffMessage { author: act.by, channel: Channel::Web, text, inbound: None };
+            let note =
+                StaffMessage { author: act.by, channel: Channel::Web, text, inbound: None, uploads: &[] };
             tickets::note(tx, ticket, &note, act.now).await
         })
         .await;
@@ -235,7 +241,7 @@ async fn opens_a_ticket(db: &PgPool, mia: &Person) {
     let person: PersonId = people::by_discord(&mut tx, mia.id(), "mia", now).await.expect("a person");
     let text = "It burns, the invoice shows a refund.";
     let message = Inbound {
-        ledger: InboundId(1_000_000),
+        ledger: Some(InboundId(1_000_000)),
         channel: Channel::Discord,
         author: NewParticipant { person, address: mia.id().to_string() },
         rfc_id: None,

@@ -121,7 +121,7 @@ impl Room {
         let person = people::by_discord(&mut tx, mia, "mia", now).await.expect("a person");
         let text = "It burns, the *invoice* shows a refund.";
         let message = Inbound {
-            ledger: ledger_row(),
+            ledger: Some(ledger_row()),
             channel: Channel::Discord,
             author: NewParticipant { person, address: mia.to_string() },
             rfc_id: None,
@@ -167,7 +167,8 @@ impl Room {
     /// Bea answers in the console; it can be taken back for ten seconds.
     pub async fn replies(&self, text: &str) -> MessageId {
         self.acts(async |tx, ticket, act| {
-            let message = StaffMessage { author: act.by, channel: Channel::Web, text, inbound: None };
+            let message =
+                StaffMessage { author: act.by, channel: Channel::Web, text, inbound: None, uploads: &[] };
             tickets::reply(tx, ticket, &message, act.now + TimeDelta::seconds(10), act.now).await
         })
         .await
@@ -181,7 +182,8 @@ impl Room {
     /// A note, of which nothing is shown yet.
     pub async fn writes_a_note(&self, text: &str) {
         self.does(async |tx, ticket, act| {
-            let message = StaffMessage { author: act.by, channel: Channel::Web, text, inbound: None };
+            let message =
+                StaffMessage { author: act.by, channel: Channel::Web, text, inbound: None, uploads: &[] };
             tickets::note(tx, ticket, &message, act.now).await
         })
         .await;

@@ -303,6 +303,18 @@ impl Api {
         self.send(self.client.post(format!("{}{path}", self.base)).json(body)).await
     }
 
+    pub async fn put(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.send(self.client.put(format!("{}{path}", self.base)).json(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.send(self.client.patch(format!("{}{path}", self.base)).json(body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> (u16, Value) {
+        self.send(self.client.delete(format!("{}{path}", self.base))).await
+    }
+
     async fn send(&self, mut request: reqwest::RequestBuilder) -> (u16, Value) {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use ticketd::ids::{InboundId, PersonId, TicketId};
 use ticketd::people::link::{self, Asked, LinkError, Linked};
 use ticketd::people::{self, Person};
-use ticketd::tickets::read::{self, Sight};
+use ticketd::tickets::read::{self, Filter, Sight, Sort};
 use ticketd::tickets::{self, Channel, Inbound, NewParticipant, Opening, Origin, linking};
 
 use super::desk::Desk;
@@ -65,7 +65,7 @@ pub fn message(person: PersonId, account: u64, subject: &str) -> Inbound {
     static COUNT: AtomicI64 = AtomicI64::new(1_000_000);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     Inbound {
-        ledger: InboundId(number),
+        ledger: Some(InboundId(number)),
         channel: Channel::Discord,
         author: NewParticipant { person, address: account.to_string() },
         rfc_id: None,
@@ -99,8 +99,9 @@ pub async fn opens(desk: &Desk, person: PersonId, account: u64, subject: &str) -
 }
 
 pub async fn own_tickets(desk: &Desk, person: PersonId) -> Vec<i64> {
-    let list = read::list(&desk.db, Sight::Requester(person), None, None, 50).await.expect("tickets");
-    list.iter().map(|ticket| ticket.number.0).collect()
+    let (sight, all) = (Sight::Requester(person), Filter::default());
+    let list = read::list(&desk.db, sight, &all, Sort::Newest, None, 50).await.expect("tickets");
+    list.tickets.iter().map(|ticket| ticket.number.0).collect()
 }
 
 pub async fn person(desk: &Desk, id: PersonId) -> Person {

@@ -1,6 +1,7 @@
 //! The world around ticketd: a real PostgreSQL, Dovecot and SMTP server, a fake Gemini and a fake
 //! Discord, and people who write mail.
 
+pub mod admin;
 pub mod certificates;
 pub mod children;
 pub mod daemon;

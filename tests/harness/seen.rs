@@ -2,9 +2,11 @@
 
 use chrono::TimeDelta;
 use serde_json::json;
-use ticketd::ids::TicketId;
-use ticketd::queue;
+use ticketd::ids::{PersonId, TicketId};
+use ticketd::queue::{self, Tx};
+use ticketd::tickets::actions::{self, Act, Caps};
 use ticketd::tickets::read::{self, DeliveryState, Event, Message, Participant, Sight, Summary};
+use ticketd::tickets::{Locked, TicketError, changes};
 
 use super::desk::{Api, Desk};
 use super::dovecot::Dovecot;
@@ -74,3 +76,17 @@ impl Desk {
         self.settle().await;
     }
 }
+
+/// Takes a ticket, as the API does. In a test that has nobody else take turns, the ticket may be locked before.
+pub async fn claim(tx: &mut Tx, ticket: &Locked, act: Act) -> Result<(), TicketError> {
+    let turn = changes::take_turn_assigning(tx).await?;
+    actions::claim(tx, &turn, ticket, CAPS, act).await
+}
+
+/// Gives a ticket to somebody, likewise.
+pub async fn give(tx: &mut Tx, ticket: &Locked, to: PersonId, act: Act) -> Result<(), TicketError> {
+    let turn = changes::take_turn_assigning(tx).await?;
+    actions::assign(tx, &turn, ticket, to, CAPS, act).await
+}
+
+const CAPS: Caps = Caps { default: 10, force: false };

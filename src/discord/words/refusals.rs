@@ -114,6 +114,16 @@ pub fn already_taken(ticket: i64, by: &str) -> String {
     format!("#{ticket} is {}'s already. Talk to them, or use `/assign` to move it.", said(by))
 }
 
+/// More tickets than somebody may hold at once.
+pub fn at_cap(name: &str, cap: i64) -> String {
+    format!("{} has {cap} open tickets, and may not have more. Resolve or release one first.", said(name))
+}
+
+/// The matter goes on elsewhere.
+pub fn merged_into(ticket: i64, into: i64) -> String {
+    format!("#{ticket} was merged into #{into}. Go on there.")
+}
+
 pub fn already_yours(ticket: i64) -> String {
     format!("#{ticket} is yours already.")
 }

@@ -1,5 +1,6 @@
 //! What is offered while somebody types an option: only what they may see.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use super::rights;
@@ -15,8 +16,13 @@ const MOST: i64 = 25;
 
 /// What is offered: (what is shown, what is sent). Nothing for whoever may not see it, and where the database does not
 /// answer. One look at who asks, and one at what there is.
-pub async fn choices(db: &PgPool, config: &Config, request: &Request) -> Vec<(String, String)> {
-    match offered(db, config, request).await {
+pub async fn choices(
+    db: &PgPool,
+    config: &Config,
+    request: &Request,
+    now: DateTime<Utc>,
+) -> Vec<(String, String)> {
+    match offered(db, config, request, now).await {
         Ok(choices) => choices,
         Err(error) => {
             tracing::debug!(error = %error, "nothing can be offered");
@@ -25,7 +31,12 @@ pub async fn choices(db: &PgPool, config: &Config, request: &Request) -> Vec<(St
     }
 }
 
-async fn offered(db: &PgPool, config: &Config, request: &Request) -> sqlx::Result<Vec<(String, String)>> {
+async fn offered(
+    db: &PgPool,
+    config: &Config,
+    request: &Request,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<(String, String)>> {
     let (Some(settings), What::Autocomplete { focused, typed, .. }) = (&config.discord, &request.what) else {
         return Ok(Vec::new());
     };
@@ -46,7 +57,7 @@ async fn offered(db: &PgPool, config: &Config, request: &Request) -> sqlx::Resul
         }
         _ if !role.is_staff() => Ok(Vec::new()),
         "person" => {
-            let staff = people::find_staff(db, typed, MOST).await?;
+            let staff = people::find_staff(db, typed, MOST, now).await?;
             let shown = |away, name| if away { format!("{name} (away)") } else { name };
             Ok(staff.into_iter().map(|c| (shown(c.away, c.name), c.id.to_string())).collect())
         }

@@ -33,7 +33,7 @@ impl Interact<'_> {
             (Order::List, _) => answer(self.list(person).await?),
             (Order::Show(_), Some(found)) => answer(self.show(found).await?),
             (Order::Transcript(_), Some(found)) => return self.transcript(asked, found).await.map(Some),
-            (Order::AskWhom(target), Some(found)) => self.ask_whom(target, found).await?,
+            (Order::AskWhom(target), Some(found)) => self.ask_whom(asked, target, found).await?,
             (Order::AskPriority(target), Some(found)) => {
                 let handle = self.handle(target, found.summary.number).await?;
                 card::choose_priority(&handle, &found.summary.priority)
@@ -60,12 +60,7 @@ impl Interact<'_> {
     async fn list(&self, person: &Person) -> Result<String, Halt> {
         let is_staff = person.role.is_staff();
         let sight = rights::sight(person.role, person.id, self.config.assignment.moderators_see_all);
-        let mut tickets = read::list(self.db, sight, None, None, LOOKED_THROUGH).await?;
-        tickets.retain(|ticket| {
-            let is_active = !matches!(ticket.status.as_str(), "resolved" | "closed");
-            let is_theirs = ticket.assignee_id.is_none_or(|assignee| assignee == person.id);
-            is_active && (!is_staff || is_theirs || ticket.requester_id == person.id)
-        });
+        let mut tickets = read::at_hand(self.db, sight, person.id, LOOKED_THROUGH).await?;
         let more = tickets.len().saturating_sub(LONGEST_LIST);
         tickets.truncate(LONGEST_LIST);
         let mut lines = Vec::new();
@@ -95,8 +90,8 @@ impl Interact<'_> {
         })
     }
 
-    async fn ask_whom(&self, target: &Target, found: &Found) -> Result<Message, Halt> {
-        let colleagues = people::find_staff(self.db, "", MOST_COLLEAGUES).await?;
+    async fn ask_whom(&self, asked: &Asked<'_>, target: &Target, found: &Found) -> Result<Message, Halt> {
+        let colleagues = people::find_staff(self.db, "", MOST_COLLEAGUES, asked.now).await?;
         let about = |role: Role, away| if away { "away" } else { role.as_str() }.to_owned();
         let candidates: Vec<Candidate> = colleagues
             .into_iter()
@@ -130,9 +125,12 @@ impl Interact<'_> {
     }
 
     async fn stats(&self, asked: &Asked<'_>) -> Result<String, Halt> {
-        let stats = read::stats(self.db, asked.now - TimeDelta::days(7)).await?;
+        let mut stats = read::stats(self.db, asked.now - TimeDelta::days(7)).await?;
         let mut tx = self.db.begin().await?;
-        let staff = people::staff(&mut tx).await?;
+        let staff = people::staff(&mut tx, asked.now).await?;
+        for one in &mut stats.moderators {
+            one.away |= staff.iter().any(|member| member.id == one.person && member.away);
+        }
         let cap = |person| {
             let own = staff.iter().find(|member| member.id == person).and_then(|member| member.cap);
             own.unwrap_or(self.config.assignment.cap_default)

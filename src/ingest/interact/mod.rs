@@ -132,7 +132,9 @@ impl From<sqlx::Error> for Halt {
 impl From<TicketError> for Halt {
     fn from(error: TicketError) -> Self {
         let (reason, words) = match error {
-            TicketError::Unknown(ticket) => ("there is no such ticket", words::not_yours(ticket.0)),
+            TicketError::Unknown(ticket) | TicketError::Deleted(ticket) => {
+                ("there is no such ticket", words::not_yours(ticket.0))
+            }
             TicketError::WrongStatus(ticket, "closed") => {
                 ("the ticket is closed", words::ticket_is_closed(ticket.0))
             }
@@ -145,7 +147,15 @@ impl From<TicketError> for Halt {
             TicketError::NotStaff => ("the person is not active staff", words::unknown_person("that")),
             TicketError::UnknownSkill => ("there is no such skill", words::unknown_skill("that")),
             TicketError::TooLate => ("it has left", words::too_late_to_undo()),
-            TicketError::Raced | TicketError::Database(_) => return Self::Failed(error.into()),
+            TicketError::Merged(ticket, into) => {
+                ("the ticket was merged", words::merged_into(ticket.0, into.0))
+            }
+            TicketError::AtCap { name, cap } => ("they are at their cap", words::at_cap(&name, cap)),
+            TicketError::Raced | TicketError::Stale(_) | TicketError::Database(_) => {
+                return Self::Failed(error.into());
+            }
+            // What can be asked for by web only.
+            error => ("it cannot be done", format!("{error}.")),
         };
         Self::refused(reason, words)
     }
@@ -185,7 +195,8 @@ struct Interact<'a> {
 impl Ingest {
     /// Does what one interaction asks for, and answers it.
     pub async fn interact(&self, job: &Claimed) -> Result<Done, JobError> {
-        let Self { db, clock, config, discord, code_key, .. } = self;
+        let Self { db, clock, discord, code_key, .. } = self;
+        let config = &self.settings.current().await;
         let stage = Interact { db, clock, config, discord: discord.as_deref(), code_key };
         stage.run(job).await
     }

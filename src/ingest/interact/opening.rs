@@ -173,7 +173,7 @@ async fn open_for(
 
 async fn open_with(tx: &mut Tx, asked: &Asked<'_>, first: First) -> Result<TicketId, Halt> {
     let message = Inbound {
-        ledger: asked.ledger,
+        ledger: Some(asked.ledger),
         channel: Channel::Discord,
         author: first.author,
         rfc_id: None,

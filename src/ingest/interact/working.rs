@@ -13,7 +13,8 @@ use crate::discord::words;
 use crate::ids::{MessageId, PersonId};
 use crate::people::{self, Person, Role, snippets};
 use crate::queue::Tx;
-use crate::tickets::actions::{self, Act};
+use crate::tickets::actions::{self, Act, Caps};
+use crate::tickets::changes::{self, Turn};
 use crate::tickets::threads::{self, Audience, Thread};
 use crate::tickets::{self, Channel, Locked, StaffMessage};
 
@@ -139,6 +140,12 @@ impl Interact<'_> {
         found: &Found,
         prepared: Prepared,
     ) -> Result<Said, Halt> {
+        // Before any ticket: what changes hands is counted against caps.
+        let turn = match order {
+            Order::Claim(_) | Order::Assign(..) => Some(changes::take_turn_assigning(tx).await?),
+            _ => None,
+        };
+        let caps = Caps { default: self.config.assignment.cap_default, force: false };
         let ticket = tickets::lock(tx, found.summary.number).await?;
         match order {
             Order::Note(_, text) => note(tx, asked, person, &ticket, &plain(&text, &prepared.names)).await,
@@ -163,9 +170,16 @@ impl Interact<'_> {
                 Ok(Said::appended(ticket.id, words::thread_repaired(ticket.id.0)))
             }
             Order::Assign(..) => {
-                let Some(to) = prepared.colleague else { return Err(Misread::Command.into()) };
-                actions::assign(tx, &ticket, to.id, asked.act(person)).await?;
+                let (Some(to), Some(turn)) = (prepared.colleague, turn) else {
+                    return Err(Misread::Command.into());
+                };
+                actions::assign(tx, &turn, &ticket, to.id, caps, asked.act(person)).await?;
                 Ok(Said::appended(ticket.id, words::assigned(ticket.id.0, &to.name)))
+            }
+            Order::Claim(_) => {
+                let Some(turn) = turn else { return Err(Misread::Command.into()) };
+                claim(tx, &turn, &ticket, caps, asked.act(person)).await?;
+                Ok(Said::appended(ticket.id, words::claimed(ticket.id.0)))
             }
             order => {
                 let text = change(tx, &ticket, person, order, asked.act(person)).await?;
@@ -185,7 +199,7 @@ impl Interact<'_> {
     ) -> Result<Said, Halt> {
         let seconds = self.config.mail.undo_seconds;
         let leaves_at = asked.now + TimeDelta::seconds(seconds);
-        let message = StaffMessage { author, channel: Channel::Discord, text, inbound: None };
+        let message = StaffMessage { author, channel: Channel::Discord, text, inbound: None, uploads: &[] };
         let message: MessageId = tickets::reply(tx, ticket, &message, leaves_at, asked.now).await?;
         let can_undo = leaves_at > asked.now;
         let told =
@@ -242,10 +256,6 @@ async fn change(
 ) -> Result<String, Halt> {
     let number = ticket.id.0;
     Ok(match order {
-        Order::Claim(_) => {
-            claim(tx, ticket, act).await?;
-            words::claimed(number)
-        }
         Order::Release(_) => {
             release(tx, ticket, person, act).await?;
             words::released(number)
@@ -287,8 +297,8 @@ async fn change(
     })
 }
 
-async fn claim(tx: &mut Tx, ticket: &Locked, act: Act) -> Result<(), Halt> {
-    match actions::claim(tx, ticket, act).await {
+async fn claim(tx: &mut Tx, turn: &Turn, ticket: &Locked, caps: Caps, act: Act) -> Result<(), Halt> {
+    match actions::claim(tx, turn, ticket, caps, act).await {
         Err(tickets::TicketError::Taken(id)) => {
             let by = match ticket.assignee {
                 Some(assignee) => people::person_in(tx, assignee).await?,
@@ -327,7 +337,8 @@ async fn note(
     ticket: &Locked,
     text: &str,
 ) -> Result<Said, Halt> {
-    let message = StaffMessage { author: person.id, channel: Channel::Discord, text, inbound: None };
+    let message =
+        StaffMessage { author: person.id, channel: Channel::Discord, text, inbound: None, uploads: &[] };
     tickets::note(tx, ticket, &message, asked.now).await?;
     Ok(Said::appended(ticket.id, words::note_kept(ticket.id.0)))
 }

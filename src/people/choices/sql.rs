@@ -1,5 +1,6 @@
 //! The statements of what staff choose from.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use super::{Colleague, OwnSkill};
@@ -7,14 +8,23 @@ use crate::ids::PersonId;
 use crate::people::{Role, Skill};
 use crate::queue::Tx;
 
-pub(super) async fn find_staff(db: &PgPool, prefix: &str, limit: i64) -> sqlx::Result<Vec<Colleague>> {
+pub(super) async fn find_staff(
+    db: &PgPool,
+    prefix: &str,
+    limit: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Colleague>> {
     let rows = sqlx::query!(
-        "SELECT id, name, role, away FROM persons
+        r#"SELECT id, name, role,
+                (away OR EXISTS (SELECT FROM away_periods a
+                                 WHERE a.person_id = persons.id AND a.from_at <= $3 AND a.until_at > $3)) AS "away!"
+         FROM persons
          WHERE role <> 'user' AND active
            AND (starts_with(lower(name), lower($1)) OR strpos(lower(name), ' ' || lower($1)) > 0)
-         ORDER BY lower(name), id LIMIT $2",
+         ORDER BY lower(name), id LIMIT $2"#,
         prefix,
-        limit
+        limit,
+        now
     )
     .fetch_all(db)
     .await?;
@@ -87,16 +97,4 @@ pub(super) async fn set_skill(
     .execute(&mut **tx)
     .await?;
     Ok(())
-}
-
-pub(super) async fn confirm_skill(tx: &mut Tx, person: i64, slug: &str) -> sqlx::Result<bool> {
-    let changed = sqlx::query!(
-        "UPDATE person_skills ps SET confirmed = TRUE FROM skills s
-         WHERE s.id = ps.skill_id AND s.slug = $2 AND ps.person_id = $1 AND NOT ps.confirmed",
-        person,
-        slug
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(changed.rows_affected() == 1)
 }

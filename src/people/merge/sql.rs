@@ -56,6 +56,23 @@ pub(super) async fn move_codes_and_snippets(tx: &mut Tx, from: i64, into: i64) -
     Ok(())
 }
 
+/// Away is away, whichever of the two it was said of; working hours are taken over where there are none.
+pub(super) async fn move_hours(tx: &mut Tx, from: i64, into: i64) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE away_periods SET person_id = $2 WHERE person_id = $1", from, into)
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query!(
+        "UPDATE working_hours SET person_id = $2
+         WHERE person_id = $1 AND NOT EXISTS (SELECT FROM working_hours own WHERE own.person_id = $2)",
+        from,
+        into
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!("DELETE FROM working_hours WHERE person_id = $1", from).execute(&mut **tx).await?;
+    Ok(())
+}
+
 /// Who is called by an address only gets the other's name.
 pub(super) async fn unite(tx: &mut Tx, from: i64, into: i64) -> sqlx::Result<()> {
     sqlx::query!(

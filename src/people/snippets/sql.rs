@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use super::Snippet;
+use crate::queue::Tx;
 
 pub(super) async fn find(db: &PgPool, prefix: &str, limit: i64) -> sqlx::Result<Vec<Snippet>> {
     sqlx::query_as!(
@@ -30,7 +31,7 @@ pub(super) async fn get(db: &PgPool, name: &str) -> sqlx::Result<Option<Snippet>
 }
 
 pub(super) async fn save(
-    db: &PgPool,
+    tx: &mut Tx,
     name: &str,
     body: &str,
     by: i64,
@@ -45,12 +46,12 @@ pub(super) async fn save(
         by,
         now
     )
-    .execute(db)
+    .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
-pub(super) async fn remove(db: &PgPool, name: &str) -> sqlx::Result<bool> {
-    let gone = sqlx::query!("DELETE FROM snippets WHERE name = $1", name).execute(db).await?;
+pub(super) async fn remove(tx: &mut Tx, name: &str) -> sqlx::Result<bool> {
+    let gone = sqlx::query!("DELETE FROM snippets WHERE name = $1", name).execute(&mut **tx).await?;
     Ok(gone.rows_affected() == 1)
 }

@@ -60,7 +60,7 @@ async fn answer(gateway: &Gateway, request: &Request) {
     let begun = Instant::now();
     let outcome = match &request.what {
         What::Autocomplete { .. } => suggest(gateway, request).await,
-        _ => match interact::first_answer(&gateway.config, request) {
+        _ => match interact::first_answer(&*gateway.live.current().await, request) {
             first @ (Answer::Defer { .. } | Answer::DeferUpdate) => defer(gateway, request, &first).await,
             first => gateway.api.answer(request.id, &request.token, &first).await,
         },
@@ -81,7 +81,10 @@ async fn answer(gateway: &Gateway, request: &Request) {
 }
 
 async fn suggest(gateway: &Gateway, request: &Request) -> Result<(), ApiError> {
-    let choices = interact::choices(&gateway.db, &gateway.config, request);
+    let choices = async {
+        let config = gateway.live.current().await;
+        interact::choices(&gateway.db, &config, request, gateway.clock.now()).await
+    };
     // None are better than none in time.
     let choices = tokio::time::timeout(SUGGESTING, choices).await.unwrap_or_default();
     gateway.api.answer(request.id, &request.token, &Answer::Choices(choices)).await

@@ -69,7 +69,7 @@ async fn complain(gateway: &Gateway, trouble: Vec<String>) {
 }
 
 async fn set_commands(gateway: &Gateway) -> Result<(), ApiError> {
-    let commands = catalogue::commands(&gateway.config.triage.categories);
+    let commands = catalogue::commands(&gateway.live.current().await.triage.categories);
     let hash = Sha256::digest(serde_json::Value::from(commands.clone()).to_string()).to_vec();
     if gateway.progress.borrow().commands.as_ref() == Some(&hash) {
         return Ok(());

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::Labels;
 use crate::queue::Tx;
 use crate::tickets::changes::AssignmentRecord;
 
@@ -187,7 +188,7 @@ pub(super) async fn insert_revision(
 pub(super) async fn opened_by(tx: &mut Tx, requester: i64) -> sqlx::Result<(i64, Option<DateTime<Utc>>)> {
     let row = sqlx::query!(
         r#"SELECT count(*) FILTER (WHERE status IN ('new', 'open', 'pending')) AS "active!", max(created_at) AS last
-           FROM tickets WHERE requester_id = $1"#,
+           FROM tickets WHERE requester_id = $1 AND deleted_at IS NULL"#,
         requester
     )
     .fetch_one(&mut **tx)
@@ -204,4 +205,15 @@ pub(super) async fn was_sent_on(tx: &mut Tx, ticket: i64, discord_message: &str)
     )
     .fetch_one(&mut **tx)
     .await
+}
+
+pub(super) async fn labels(tx: &mut Tx, ticket: i64) -> sqlx::Result<Labels> {
+    sqlx::query_as!(Labels, "SELECT category, priority, skills FROM tickets WHERE id = $1", ticket)
+        .fetch_one(&mut **tx)
+        .await
+}
+
+/// The newest judgement.
+pub(super) async fn judged(tx: &mut Tx, ticket: i64) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!("SELECT max(id) FROM triages WHERE ticket_id = $1", ticket).fetch_one(&mut **tx).await
 }

@@ -148,11 +148,22 @@ pub(super) async fn required_skills(tx: &mut Tx, ticket: i64) -> sqlx::Result<Ve
 pub(super) async fn loads(tx: &mut Tx) -> sqlx::Result<Vec<(i64, i64)>> {
     let rows = sqlx::query!(
         r#"SELECT assignee_id AS "id!", count(*) AS "load!" FROM tickets
-           WHERE assignee_id IS NOT NULL AND status IN ('new', 'open', 'pending') GROUP BY 1"#
+           WHERE assignee_id IS NOT NULL AND status IN ('new', 'open', 'pending') AND deleted_at IS NULL GROUP BY 1"#
     )
     .fetch_all(&mut **tx)
     .await?;
     Ok(rows.into_iter().map(|r| (r.id, r.load)).collect())
+}
+
+pub(super) async fn load_of(tx: &mut Tx, person: i64, but: i64) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "load!" FROM tickets
+           WHERE assignee_id = $1 AND status IN ('new', 'open', 'pending') AND deleted_at IS NULL AND id <> $2"#,
+        person,
+        but
+    )
+    .fetch_one(&mut **tx)
+    .await
 }
 
 /// The number is ours alone: "tdas" in ASCII.
@@ -203,14 +214,14 @@ pub(super) async fn waiting_for_someone(tx: &mut Tx, opened_before: DateTime<Utc
     sqlx::query_scalar!(
         r#"SELECT id AS "id!" FROM tickets t
          WHERE assignment_outcome IN ('fallback', 'unassigned') AND status IN ('new', 'open') AND NOT assignee_set
-           AND (assignment_outcome = 'unassigned' OR NOT EXISTS (
+           AND deleted_at IS NULL AND (assignment_outcome = 'unassigned' OR NOT EXISTS (
                   SELECT FROM messages m WHERE m.ticket_id = t.id AND m.kind <> 'inbound' AND NOT m.unverified))
          UNION
          SELECT t.id FROM tickets t JOIN persons p ON p.id = t.assignee_id
-         WHERE t.status IN ('new', 'open', 'pending') AND NOT (p.active AND p.role <> 'user')
+         WHERE t.status IN ('new', 'open', 'pending') AND t.deleted_at IS NULL AND NOT (p.active AND p.role <> 'user')
          UNION
          SELECT id FROM tickets
-         WHERE status = 'new' AND assignment_outcome IS NULL AND NOT assignee_set AND created_at < $1
+         WHERE status = 'new' AND assignment_outcome IS NULL AND NOT assignee_set AND created_at < $1 AND deleted_at IS NULL
          ORDER BY 1"#,
         opened_before
     )
@@ -240,5 +251,30 @@ pub(super) async fn triage(db: &PgPool, ticket: i64) -> sqlx::Result<Option<Tria
         ticket
     )
     .fetch_optional(db)
+    .await
+}
+
+pub(super) async fn assignments(db: &PgPool, ticket: i64) -> sqlx::Result<Vec<Assignment>> {
+    sqlx::query_as!(
+        Assignment,
+        r#"SELECT a.at, a.outcome, a.assignee_id AS "assignee_id: PersonId", p.name AS "assignee_name?",
+                  a.decided_by AS "decided_by: PersonId", a.reason, a.candidates
+           FROM assignments a LEFT JOIN persons p ON p.id = a.assignee_id
+           WHERE a.ticket_id = $1 ORDER BY a.id DESC"#,
+        ticket
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub(super) async fn triages(db: &PgPool, ticket: i64) -> sqlx::Result<Vec<Triage>> {
+    sqlx::query_as!(
+        Triage,
+        "SELECT at, engine, model, prompt_version, category, priority, language, skills, notes, suggested_reply,
+                confidence, fallback_reason, took_ms
+         FROM triages WHERE ticket_id = $1 ORDER BY id DESC",
+        ticket
+    )
+    .fetch_all(db)
     .await
 }

@@ -30,6 +30,21 @@ pub(super) async fn move_tickets(tx: &mut Tx, from: i64, into: i64, now: DateTim
     )
     .execute(&mut **tx)
     .await?;
+    sqlx::query!("UPDATE tickets SET deleted_by = $2 WHERE deleted_by = $1", from, into)
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query!("UPDATE uploads SET person_id = $2 WHERE person_id = $1", from, into)
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query!(
+        "WITH gone AS (DELETE FROM followers WHERE person_id = $1 RETURNING ticket_id, since)
+         INSERT INTO followers (ticket_id, person_id, since) SELECT ticket_id, $2, since FROM gone
+         ON CONFLICT DO NOTHING",
+        from,
+        into
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{Carried, Delivery, Facts, File, Fixed, Purpose, Unsent};
+use super::{Carried, Delivery, Facts, File, Fixed, Purpose, Tried, Unsent, UnsentFilter};
 use crate::ids::{DeliveryId, MessageId, PersonId, TicketId};
 use crate::queue::Tx;
 
@@ -43,7 +43,7 @@ pub(super) async fn insert_replies(
         "INSERT INTO deliveries (ticket_id, message_id, answers_id, kind, channel, recipient_id, address, created_at, due_at)
          SELECT $1, $2, (SELECT max(id) FROM messages WHERE ticket_id = $1 AND kind = 'inbound' AND sender_class = 'human'),
                 'reply', 'email', p.person_id, p.address, $4, $5
-         FROM participants p WHERE p.ticket_id = $1 AND p.person_id <> $3 AND p.channel = 'email'
+         FROM participants p WHERE p.ticket_id = $1 AND p.person_id <> $3 AND p.channel = 'email' AND p.address <> ''
          ON CONFLICT (message_id, recipient_id) WHERE kind = 'reply' DO NOTHING
          RETURNING id",
         ticket,
@@ -91,6 +91,7 @@ pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delive
         purpose: match r.kind.as_str() {
             "acknowledgement" => Purpose::Acknowledgement,
             "reply" => Purpose::Reply,
+            "survey" => Purpose::Survey,
             // The column's CHECK leaves nothing else.
             _ => Purpose::Notice,
         },
@@ -170,7 +171,7 @@ pub(super) async fn files(db: &PgPool, message: i64) -> sqlx::Result<Vec<File>> 
 pub(super) async fn facts(db: &PgPool, ticket: i64) -> sqlx::Result<Facts> {
     let row = sqlx::query!(
         r#"SELECT t.priority, t.category, t.language, t.related_to, p.name AS requester_name,
-                  (SELECT address FROM participants pa WHERE pa.ticket_id = t.id AND pa.person_id = t.requester_id
+                  (SELECT NULLIF(address, '') FROM participants pa WHERE pa.ticket_id = t.id AND pa.person_id = t.requester_id
                      AND pa.channel = 'email')
                     AS requester_address,
                   ARRAY(SELECT s.slug FROM ticket_skills ts JOIN skills s ON s.id = ts.skill_id
@@ -319,6 +320,52 @@ pub(super) async fn unsent(db: &PgPool, limit: i64) -> sqlx::Result<Vec<Unsent>>
     )
     .fetch_all(db)
     .await
+}
+
+pub(super) async fn unsent_page(db: &PgPool, filter: &UnsentFilter, limit: i64) -> sqlx::Result<Vec<Unsent>> {
+    sqlx::query_as!(
+        Unsent,
+        r#"SELECT id AS "id: DeliveryId", ticket_id AS "ticket_id: TicketId", kind, address, state, reason, created_at
+           FROM deliveries
+           WHERE state <> 'sent' AND kind <> 'relay' AND ($1::TEXT IS NULL OR state = $1) AND ($2::BIGINT IS NULL OR id > $2)
+           ORDER BY id LIMIT $3"#,
+        filter.state,
+        filter.after.map(|id| id.0),
+        limit
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub(super) async fn one(db: &PgPool, id: i64) -> sqlx::Result<Option<Unsent>> {
+    sqlx::query_as!(
+        Unsent,
+        r#"SELECT id AS "id: DeliveryId", ticket_id AS "ticket_id: TicketId", kind, address, state, reason, created_at
+           FROM deliveries WHERE id = $1 AND kind <> 'relay'"#,
+        id
+    )
+    .fetch_optional(db)
+    .await
+}
+
+pub(super) async fn tries(db: &PgPool, id: i64) -> sqlx::Result<Vec<Tried>> {
+    sqlx::query_as!(
+        Tried,
+        "SELECT at, outcome, detail, took_ms FROM delivery_attempts WHERE delivery_id = $1 ORDER BY id",
+        id
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub(super) async fn count_unsent(db: &PgPool) -> sqlx::Result<Vec<(String, i64)>> {
+    let rows = sqlx::query!(
+        r#"SELECT state, count(*) AS "count!" FROM deliveries
+           WHERE state <> 'sent' AND kind <> 'relay' GROUP BY state ORDER BY state"#
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.state, row.count)).collect())
 }
 
 /// A suppressed one stays so until it is sent: it says that a person wants it.

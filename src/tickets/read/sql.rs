@@ -4,53 +4,9 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use super::{
-    Attachment, CardFacts, DeliveryState, Event, Found, Message, Participant, Revision, Sight, Stats,
-    Summary, Worked,
+    Attachment, CardFacts, DeliveryState, Event, Message, Participant, Revision, Sight, Stats, Worked,
 };
 use crate::ids::{MessageId, PersonId, TicketId};
-
-pub(super) async fn list(
-    db: &PgPool,
-    sight: Sight,
-    status: Option<&str>,
-    before: Option<i64>,
-    only: Option<i64>,
-    limit: i64,
-) -> sqlx::Result<Vec<Summary>> {
-    let (requester, moderator) = match sight {
-        Sight::All => (None, None),
-        Sight::Requester(person) => (Some(person.0), None),
-        Sight::Moderator(person) => (None, Some(person.0)),
-    };
-    sqlx::query_as!(
-        Summary,
-        r#"SELECT t.id AS "number: TicketId", t.subject, t.status, t.priority, t.category, t.channel, t.language,
-                  ARRAY(SELECT s.slug FROM ticket_skills ts JOIN skills s ON s.id = ts.skill_id
-                        WHERE ts.ticket_id = t.id ORDER BY s.slug) AS "required_skills!",
-                  t.requester_id AS "requester_id: PersonId", r.name AS requester_name,
-                  t.assignee_id AS "assignee_id: PersonId", a.name AS "assignee_name?", t.assignment_outcome,
-                  t.follow_up_of AS "follow_up_of: TicketId", t.related_to AS "related_to: TicketId",
-                  t.version, t.created_at, t.updated_at
-           FROM tickets t
-           JOIN persons r ON r.id = t.requester_id
-           LEFT JOIN persons a ON a.id = t.assignee_id
-           WHERE ($1::TEXT IS NULL OR t.status = $1) AND ($2::BIGINT IS NULL OR t.id < $2)
-             AND ($3::BIGINT IS NULL OR t.id = $3)
-             AND ($4::BIGINT IS NULL OR t.requester_id = $4)
-             AND ($5::BIGINT IS NULL OR t.assignee_id IS NULL OR t.assignee_id = $5 OR EXISTS (
-                   SELECT FROM ticket_skills ts JOIN person_skills ps ON ps.skill_id = ts.skill_id
-                   WHERE ts.ticket_id = t.id AND ps.person_id = $5 AND ps.confirmed))
-           ORDER BY t.id DESC LIMIT $6"#,
-        status,
-        before,
-        only,
-        requester,
-        moderator,
-        limit
-    )
-    .fetch_all(db)
-    .await
-}
 
 pub(super) async fn messages(db: &PgPool, ticket: i64, with_notes: bool) -> sqlx::Result<Vec<Message>> {
     sqlx::query_as!(
@@ -91,6 +47,15 @@ pub(super) async fn participants(db: &PgPool, ticket: i64) -> sqlx::Result<Vec<P
     .await
 }
 
+pub(super) async fn merged_from(db: &PgPool, ticket: i64) -> sqlx::Result<Vec<TicketId>> {
+    sqlx::query_scalar!(
+        r#"SELECT id AS "id: TicketId" FROM tickets WHERE merged_into = $1 AND deleted_at IS NULL ORDER BY id"#,
+        ticket
+    )
+    .fetch_all(db)
+    .await
+}
+
 pub(super) async fn events(db: &PgPool, ticket: i64) -> sqlx::Result<Vec<Event>> {
     sqlx::query_as!(
         Event,
@@ -115,49 +80,12 @@ pub(super) async fn deliveries(db: &PgPool, ticket: i64) -> sqlx::Result<Vec<Del
     .await
 }
 
-pub(super) async fn count_by_status(db: &PgPool) -> sqlx::Result<Vec<(String, i64)>> {
-    let rows = sqlx::query!(r#"SELECT status, count(*) AS "n!" FROM tickets GROUP BY 1 ORDER BY 1"#)
-        .fetch_all(db)
-        .await?;
-    Ok(rows.into_iter().map(|r| (r.status, r.n)).collect())
-}
-
 pub(super) async fn count_unassigned(db: &PgPool) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "n!" FROM tickets
-           WHERE assignment_outcome = 'unassigned' AND status IN ('new', 'open', 'pending')"#
+           WHERE assignment_outcome = 'unassigned' AND status IN ('new', 'open', 'pending') AND deleted_at IS NULL"#
     )
     .fetch_one(db)
-    .await
-}
-
-/// Nothing in `text` has a meaning of its own, as it would in LIKE.
-pub(super) async fn search_numbers(
-    db: &PgPool,
-    sight: Sight,
-    text: &str,
-    limit: i64,
-) -> sqlx::Result<Vec<Found>> {
-    let (requester, moderator) = match sight {
-        Sight::All => (None, None),
-        Sight::Requester(person) => (Some(person.0), None),
-        Sight::Moderator(person) => (None, Some(person.0)),
-    };
-    sqlx::query_as!(
-        Found,
-        r#"SELECT t.id AS "number: TicketId", t.subject, t.status FROM tickets t
-           WHERE (starts_with(t.id::TEXT, $1) OR strpos(lower(t.subject), lower($1)) > 0)
-             AND ($2::BIGINT IS NULL OR t.requester_id = $2)
-             AND ($3::BIGINT IS NULL OR t.assignee_id IS NULL OR t.assignee_id = $3 OR EXISTS (
-                   SELECT FROM ticket_skills ts JOIN person_skills ps ON ps.skill_id = ts.skill_id
-                   WHERE ts.ticket_id = t.id AND ps.person_id = $3 AND ps.confirmed))
-           ORDER BY t.id DESC LIMIT $4"#,
-        text,
-        requester,
-        moderator,
-        limit
-    )
-    .fetch_all(db)
     .await
 }
 
@@ -179,7 +107,7 @@ pub(super) async fn card_facts(db: &PgPool, ticket: i64) -> sqlx::Result<Option<
                   ARRAY(SELECT s.slug FROM ticket_skills ts JOIN skills s ON s.id = ts.skill_id
                         WHERE ts.ticket_id = t.id ORDER BY s.slug) AS "skills!",
                   t.requester_id AS "requester_id: PersonId", r.name AS requester_name,
-                  COALESCE((SELECT pa.address FROM participants pa
+                  COALESCE((SELECT NULLIF(pa.address, '') FROM participants pa
                             WHERE pa.ticket_id = t.id AND pa.person_id = t.requester_id AND pa.channel = 'email'),
                            (SELECT i.address FROM identities i WHERE i.person_id = t.requester_id AND i.channel = 'email'
                             ORDER BY i.verified_at NULLS LAST, i.id LIMIT 1)) AS requester_address,
@@ -219,7 +147,8 @@ pub(super) async fn stats(db: &PgPool, since: DateTime<Utc>) -> sqlx::Result<Sta
            FROM tickets t
            LEFT JOIN LATERAL (SELECT min(m.created_at) AS at FROM messages m
                               WHERE m.ticket_id = t.id AND m.kind = 'outbound' AND m.withdrawn_at IS NULL
-                                AND t.created_at >= $1) f ON TRUE"#,
+                                AND t.created_at >= $1) f ON TRUE
+           WHERE t.deleted_at IS NULL"#,
         since
     )
     .fetch_one(db)
@@ -228,7 +157,7 @@ pub(super) async fn stats(db: &PgPool, since: DateTime<Utc>) -> sqlx::Result<Sta
         Worked,
         r#"SELECT p.id AS "person: PersonId", p.name, p.away,
                   (SELECT count(*) FROM tickets t
-                   WHERE t.assignee_id = p.id AND t.status IN ('new', 'open', 'pending')) AS "open!",
+                   WHERE t.assignee_id = p.id AND t.status IN ('new', 'open', 'pending') AND t.deleted_at IS NULL) AS "open!",
                   (SELECT count(*) FROM messages m WHERE m.author_id = p.id AND m.kind = 'outbound'
                      AND m.withdrawn_at IS NULL AND m.created_at >= $1) AS "replied!"
            FROM persons p WHERE p.role <> 'user' AND p.active ORDER BY lower(p.name), p.id"#,
@@ -237,7 +166,7 @@ pub(super) async fn stats(db: &PgPool, since: DateTime<Utc>) -> sqlx::Result<Sta
     .fetch_all(db)
     .await?;
     Ok(Stats {
-        by_status: count_by_status(db).await?,
+        by_status: super::count_by_status(db, Sight::All).await?,
         opened: row.opened,
         resolved: row.resolved,
         unassigned: row.unassigned,

@@ -33,8 +33,8 @@ pub(super) async fn clear_guild(tx: &mut Tx) -> sqlx::Result<()> {
 pub(super) async fn unfinished(tx: &mut Tx) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar!(
         "SELECT h.id FROM discord_guild, discord_threads h JOIN tickets t ON t.id = h.ticket_id
-         WHERE h.broken IS NULL AND ((h.channel_id IS NULL AND t.status <> 'closed')
-               OR (t.status = 'closed') <> h.archived AND h.channel_id IS NOT NULL
+         WHERE h.broken IS NULL AND ((h.channel_id IS NULL AND t.status <> 'closed' AND t.deleted_at IS NULL)
+               OR (t.status = 'closed' OR t.deleted_at IS NOT NULL) <> h.archived AND h.channel_id IS NOT NULL
                OR EXISTS (SELECT FROM deliveries d WHERE d.thread_id = h.id AND d.kind = 'relay'
                           AND (d.state = 'waiting' OR d.state = 'sent' AND d.refresh_at IS NOT NULL)))
          ORDER BY h.id"
@@ -175,7 +175,8 @@ pub(super) async fn listening(db: &PgPool, closed_since: DateTime<Utc>) -> sqlx:
 
 pub(super) async fn setting(db: &PgPool, ticket: i64) -> sqlx::Result<Option<Setting>> {
     let row = sqlx::query!(
-        r#"SELECT t.subject, t.status, t.priority, t.channel, t.closed_at, r.name AS requester_name, a.name AS "assignee_name?",
+        r#"SELECT t.subject, CASE WHEN t.deleted_at IS NULL THEN t.status ELSE 'closed' END AS "status!", t.priority, t.channel,
+                  COALESCE(t.closed_at, t.deleted_at) AS closed_at, r.name AS requester_name, a.name AS "assignee_name?",
                   (SELECT i.address FROM identities i WHERE i.person_id = r.id AND i.channel = 'discord'
                    ORDER BY i.address = (SELECT p.address FROM participants p WHERE p.ticket_id = t.id
                      AND p.person_id = r.id AND p.channel = 'discord') DESC NULLS LAST, i.id LIMIT 1) AS requester,

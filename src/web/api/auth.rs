@@ -1,91 +1,78 @@
-//! Log-in.
+//! Accounts: signing up, logging in, and what people do about their own.
 
-use axum::Json;
-use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use chrono::TimeDelta;
-use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use crate::ids::PersonId;
-use crate::people::{self, Role, access};
+use crate::people::accounts::AccountError;
+use crate::people::second_factor::SecondFactorError;
 use crate::web::State as Shared;
-use crate::web::error::Error;
-use crate::web::request::{Client, Input};
+use crate::web::error::{Error, Fault};
+
+mod me;
+pub(super) mod oidc;
+mod password;
+mod second_factor;
+pub(super) mod session;
+mod sign_up;
+mod tokens;
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().routes(routes!(log_in))
+    OpenApiRouter::new()
+        .merge(session::router())
+        .merge(sign_up::router())
+        .merge(password::router())
+        .merge(oidc::router())
+        .merge(me::router())
+        .merge(second_factor::router())
+        .merge(tokens::router())
 }
 
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct LogIn {
-    #[schema(example = "ada@example.org")]
-    email: String,
-    #[schema(value_type = String, format = Password)]
-    password: SecretString,
+/// What the client calls itself.
+fn user_agent(headers: &HeaderMap) -> &str {
+    headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default()
 }
 
-#[derive(Serialize, ToSchema)]
-struct LoggedIn {
-    /// To be sent as `Authorization: Bearer`.
-    access_token: String,
-    #[schema(example = "Bearer")]
-    token_type: &'static str,
-    /// Seconds.
-    expires_in: i64,
-    person: Me,
+/// How long a log-in lasts.
+fn lifetime(state: &Shared) -> TimeDelta {
+    TimeDelta::days(state.config.auth.refresh_days)
 }
 
-#[derive(Serialize, ToSchema)]
-struct Me {
-    id: PersonId,
-    name: String,
-    role: Role,
-    email: Option<String>,
+fn fault(field: &str, detail: impl ToString) -> Error {
+    Error::Invalid(vec![Fault { field: field.to_owned(), detail: detail.to_string() }])
 }
 
-/// A session ends by itself after so long.
-const SESSION: TimeDelta = TimeDelta::days(30);
+impl From<AccountError> for Error {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::SignUpOff | AccountError::Inactive => Self::Refused(error.to_string()),
+            AccountError::NotAnAddress | AccountError::OwnAddress => fault("email", error),
+            AccountError::Name => fault("name", error),
+            AccountError::BadLink => fault("token", error),
+            AccountError::WeakPassword(_)
+            | AccountError::WrongPassword
+            | AccountError::NotTheChosenPassword { .. } => fault("password", error),
+            AccountError::NoPassword | AccountError::HasAccount => Self::Conflict(error.to_string()),
+            AccountError::SecondFactor(error) => error.into(),
+            AccountError::Database(error) => error.into(),
+            AccountError::Other(error) => error.into(),
+        }
+    }
+}
 
-/// Logs in with address and password.
-#[utoipa::path(
-    post,
-    path = "/api/auth/login",
-    tag = "account",
-    request_body = LogIn,
-    responses(
-        (status = 200, description = "An access token", body = LoggedIn),
-        (status = 401, description = "Address or password is wrong; which one is not said", body = crate::web::error::Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-async fn log_in(
-    State(state): State<Shared>,
-    Client(client): Client,
-    headers: HeaderMap,
-    Input { value: body, .. }: Input<LogIn>,
-) -> Result<Json<LoggedIn>, Error> {
-    state.limits.log_in(client, &body.email)?;
-    let Some(person) = people::log_in(&state.db, &body.email, body.password).await? else {
-        metrics::counter!("ticketd_logins_total", "outcome" => "refused").increment(1);
-        return Err(Error::WrongLogin);
-    };
-    metrics::counter!("ticketd_logins_total", "outcome" => "done").increment(1);
-    let now = state.clock.now();
-    let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let agent: String = agent.chars().take(200).collect();
-    let mut tx = state.db.begin().await?;
-    let session = access::begin_session(&mut tx, person.id, "password", &agent, now + SESSION, now).await?;
-    tx.commit().await?;
-    let token = state.tokens.issue(person.id, session, now)?;
-    Ok(Json(LoggedIn {
-        access_token: token,
-        token_type: "Bearer",
-        expires_in: state.tokens.lifetime().num_seconds(),
-        person: Me { id: person.id, name: person.name, role: person.role, email: person.email },
-    }))
+/// Codes are looked at again after so many seconds.
+const TOO_MANY_CODES: u64 = 15 * 60;
+
+impl From<SecondFactorError> for Error {
+    fn from(error: SecondFactorError) -> Self {
+        match error {
+            SecondFactorError::AlreadyActive | SecondFactorError::NotActive => {
+                Self::Conflict(error.to_string())
+            }
+            SecondFactorError::WrongCode => fault("code", error),
+            SecondFactorError::TooMany => Self::TooMany(TOO_MANY_CODES),
+            SecondFactorError::Database(error) => error.into(),
+            SecondFactorError::Other(error) => error.into(),
+        }
+    }
 }

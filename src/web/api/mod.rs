@@ -4,6 +4,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::State as Shared;
 
+mod admin;
 mod auth;
 mod events;
 mod reports;
@@ -13,6 +14,7 @@ mod webhooks;
 /// Every path below `/api` but the document itself.
 pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
+        .merge(admin::router())
         .merge(auth::router())
         .merge(tickets::router())
         .merge(events::router())

@@ -1,0 +1,120 @@
+//! The statements of files.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+
+use super::File;
+use crate::queue::Tx;
+
+pub(super) async fn waiting(tx: &mut Tx, person: i64) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(r#"SELECT count(*) AS "n!" FROM uploads WHERE person_id = $1"#, person)
+        .fetch_one(&mut **tx)
+        .await
+}
+
+/// A content that is there already is locked, so that no sweep takes it away meanwhile.
+pub(super) async fn keep_content(tx: &mut Tx, sha256: &[u8; 32], content: &[u8]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO blobs (sha256, content) VALUES ($1, $2) ON CONFLICT (sha256) DO UPDATE SET sha256 = excluded.sha256",
+        &sha256[..],
+        content
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn insert(
+    tx: &mut Tx,
+    person: i64,
+    sha256: &[u8; 32],
+    filename: Option<&str>,
+    content_type: &str,
+    size: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        "INSERT INTO uploads (person_id, sha256, filename, content_type, size, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
+        person,
+        &sha256[..],
+        filename,
+        content_type,
+        size,
+        now
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
+/// False: there is no such file of this person.
+pub(super) async fn attach(tx: &mut Tx, person: i64, message: i64, upload: i64) -> sqlx::Result<bool> {
+    let attached = sqlx::query!(
+        "WITH u AS (DELETE FROM uploads WHERE id = $3 AND person_id = $1 RETURNING *)
+         INSERT INTO attachments (message_id, filename, content_type, size, sha256)
+         SELECT $2, filename, content_type, size, sha256 FROM u",
+        person,
+        message,
+        upload
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(attached.rows_affected() == 1)
+}
+
+pub(super) async fn attachment(
+    db: &PgPool,
+    ticket: i64,
+    attachment: i64,
+    for_staff: bool,
+) -> sqlx::Result<Option<File>> {
+    sqlx::query_as!(
+        File,
+        "SELECT a.filename, a.content_type, b.content
+         FROM attachments a JOIN messages m ON m.id = a.message_id JOIN blobs b ON b.sha256 = a.sha256
+         WHERE a.id = $2 AND m.ticket_id = $1
+           AND ($3 OR (m.kind <> 'note' AND m.withdrawn_at IS NULL
+                       AND NOT EXISTS (SELECT FROM message_revisions r WHERE r.message_id = m.id AND r.kind = 'deleted')))",
+        ticket,
+        attachment,
+        for_staff
+    )
+    .fetch_optional(db)
+    .await
+}
+
+pub(super) async fn remove_old(tx: &mut Tx, before: DateTime<Utc>) -> sqlx::Result<Vec<Vec<u8>>> {
+    sqlx::query_scalar!("DELETE FROM uploads WHERE created_at < $1 RETURNING sha256", before)
+        .fetch_all(&mut **tx)
+        .await
+}
+
+pub(super) async fn lock_contents(tx: &mut Tx, contents: &[Vec<u8>]) -> sqlx::Result<()> {
+    sqlx::query!("SELECT sha256 FROM blobs WHERE sha256 = ANY ($1) ORDER BY sha256 FOR UPDATE", contents)
+        .fetch_all(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn remove_contents(tx: &mut Tx, contents: &[Vec<u8>]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM blobs b WHERE sha256 = ANY ($1)
+           AND NOT EXISTS (SELECT FROM attachments a WHERE a.sha256 = b.sha256)
+           AND NOT EXISTS (SELECT FROM uploads u WHERE u.sha256 = b.sha256)",
+        contents
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The counts by status become one row each again. Rows that come meanwhile are left for the next time.
+pub(super) async fn add_up_counts(tx: &mut Tx) -> sqlx::Result<()> {
+    sqlx::query!(
+        "WITH gone AS (DELETE FROM ticket_counts RETURNING status, n)
+         INSERT INTO ticket_counts (status, n) SELECT status, sum(n) FROM gone GROUP BY status"
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,32 @@
+//! What admins look after: people, skills, settings, and how the desk fares.
+
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::web::State as Shared;
+
+mod audit;
+mod dashboard;
+mod deliveries;
+mod jobs;
+mod ledger;
+mod page;
+mod people;
+mod refusals;
+mod settings;
+mod skills;
+mod snippets;
+mod staff;
+
+pub(super) fn router() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .merge(people::router())
+        .merge(staff::router())
+        .merge(skills::router())
+        .merge(snippets::router())
+        .merge(settings::router())
+        .merge(jobs::router())
+        .merge(deliveries::router())
+        .merge(ledger::router())
+        .merge(audit::router())
+        .merge(dashboard::router())
+}

@@ -1,0 +1,264 @@
+//! Changing, closing, reopening, deleting and restoring.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer};
+use serde_json::json;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::messages::closed_too_long;
+use super::{act, caps, changed, expected, known_category, locked, seen, tagged};
+use crate::audit;
+use crate::ids::PersonId;
+use crate::tickets::patch::{self, Patch};
+use crate::tickets::read::{self, Holder, Summary};
+use crate::tickets::{self, Priority, Status, actions, removal};
+use crate::web::State as Shared;
+use crate::web::error::Error;
+use crate::web::idempotency::Once;
+use crate::web::request::{Caller, Input, Named, Number};
+
+pub(super) fn router() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(change, delete))
+        .routes(routes!(restore))
+        .routes(routes!(close))
+        .routes(routes!(reopen))
+}
+
+/// What is left out stays as it is.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Changes {
+    #[schema(min_length = 1, max_length = 500)]
+    subject: Option<String>,
+    priority: Option<Priority>,
+    /// One of the configured categories.
+    category: Option<String>,
+    /// Slugs of the required skills, in place of those that there are.
+    skills: Option<Vec<String>>,
+    status: Option<Status>,
+    /// In place of those that there are.
+    #[schema(max_items = 20)]
+    tags: Option<Vec<String>>,
+    /// null: without one.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<DateTime<Utc>>)]
+    deadline_at: Option<Option<DateTime<Utc>>>,
+    /// A member of staff; null: nobody.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<i64>)]
+    assignee_id: Option<Option<PersonId>>,
+    /// Give it to them even if they have as many open tickets as they may have.
+    #[serde(default)]
+    force: bool,
+}
+
+/// `null` is something else than nothing at all.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// Changes what is named, all of it or nothing.
+#[utoipa::path(
+    patch,
+    path = "/api/tickets/{number}",
+    tag = "tickets",
+    params(
+        ("number" = i64, Path, description = "The ticket's number"),
+        ("If-Match" = Option<String>, Header, description = "Only if the ticket is in this version still"),
+    ),
+    request_body = Changes,
+    responses(
+        (status = 200, description = "The ticket as it is now", body = Summary,
+         headers(("ETag" = String, description = "Its version"))),
+        (status = 409, description = "It cannot be done as things stand: `detail` says why", body = crate::web::error::Problem,
+         content_type = "application/problem+json"),
+        (status = 412, description = "The ticket is in another version", body = crate::web::error::Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+async fn change(
+    State(state): State<Shared>,
+    caller: Caller,
+    Named(number): Number,
+    headers: HeaderMap,
+    Input { value: body, once }: Input<Changes>,
+) -> Result<Response, Error> {
+    seen(&state, &caller, number).await?;
+    if let Some(category) = &body.category {
+        known_category(&state, category)?;
+    }
+    let patch = Patch {
+        subject: body.subject,
+        priority: body.priority,
+        category: body.category,
+        skills: body.skills,
+        tags: body.tags,
+        deadline: body.deadline_at,
+        assignee: body.assignee_id.map(|to| to.map_or(Holder::Nobody, Holder::Person)),
+        status: body.status,
+    };
+    if patch.is_empty() {
+        return Err(Error::BadRequest("nothing is to be changed: name a field".to_owned()));
+    }
+    if let Some(answer) = once.replay(&state, &caller).await? {
+        return Ok(answer);
+    }
+    let expected = expected(&headers)?;
+    let mut tx = state.db.begin().await?;
+    let (caps, act) = (caps(&state, body.force), act(&state, &caller));
+    patch::apply(&mut tx, number, expected, &patch, caps, act).await?;
+    let summary = changed(&mut tx, &state, &caller, number).await?;
+    let answer = once.commit(tx, &state, &caller, StatusCode::OK, &summary).await?;
+    Ok(tagged(answer, summary.version))
+}
+
+/// Takes a ticket out of sight. An admin can restore it.
+#[utoipa::path(
+    delete,
+    path = "/api/tickets/{number}",
+    tag = "tickets",
+    params(
+        ("number" = i64, Path, description = "The ticket's number"),
+        ("If-Match" = Option<String>, Header, description = "Only if the ticket is in this version still"),
+    ),
+    responses(
+        (status = 204, description = "It is deleted"),
+        (status = 412, description = "The ticket is in another version", body = crate::web::error::Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+async fn delete(
+    State(state): State<Shared>,
+    caller: Caller,
+    Named(number): Number,
+    headers: HeaderMap,
+    once: Once,
+) -> Result<Response, Error> {
+    if let Some(answer) = once.replay(&state, &caller).await? {
+        return Ok(answer);
+    }
+    let expected = expected(&headers)?;
+    let act = act(&state, &caller);
+    let mut tx = state.db.begin().await?;
+    // What was merged can be deleted, too.
+    let ticket = tickets::lock_any(&mut tx, number).await?;
+    if expected.is_some_and(|version| version != ticket.version && !ticket.is_deleted) {
+        return Err(Error::Stale);
+    }
+    removal::delete(&mut tx, &ticket, act).await?;
+    let subject = format!("ticket:{number}");
+    audit::record(&mut tx, caller.actor(), "ticket.deleted", &subject, &json!({}), act.now).await?;
+    once.commit(tx, &state, &caller, StatusCode::NO_CONTENT, &()).await
+}
+
+/// Brings a deleted ticket back as it was.
+#[utoipa::path(
+    post,
+    path = "/api/tickets/{number}/restore",
+    tag = "tickets",
+    params(("number" = i64, Path, description = "The ticket's number")),
+    responses((status = 200, description = "The ticket, back again", body = Summary,
+               headers(("ETag" = String, description = "Its version"))))
+)]
+async fn restore(
+    State(state): State<Shared>,
+    caller: Caller,
+    Named(number): Number,
+    once: Once,
+) -> Result<Response, Error> {
+    if let Some(answer) = once.replay(&state, &caller).await? {
+        return Ok(answer);
+    }
+    let act = act(&state, &caller);
+    let mut tx = state.db.begin().await?;
+    let ticket = tickets::lock_any(&mut tx, number).await?;
+    let restored = removal::restore(&mut tx, &ticket, act).await?;
+    let summary = read::ticket_in(&mut tx, read::Sight::All, number).await?.ok_or(Error::NotFound)?;
+    if restored {
+        let subject = format!("ticket:{number}");
+        audit::record(&mut tx, caller.actor(), "ticket.restored", &subject, &json!({}), act.now).await?;
+    }
+    let answer = once.commit(tx, &state, &caller, StatusCode::OK, &summary).await?;
+    Ok(tagged(answer, summary.version))
+}
+
+/// Closes a ticket: history at once. Requesters close their own.
+#[utoipa::path(
+    post,
+    path = "/api/tickets/{number}/close",
+    tag = "tickets",
+    params(
+        ("number" = i64, Path, description = "The ticket's number"),
+        ("If-Match" = Option<String>, Header, description = "Only if the ticket is in this version still"),
+    ),
+    responses(
+        (status = 200, description = "The ticket as it is now", body = Summary,
+         headers(("ETag" = String, description = "Its version"))),
+        (status = 412, description = "The ticket is in another version", body = crate::web::error::Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+async fn close(
+    State(state): State<Shared>,
+    caller: Caller,
+    Named(number): Number,
+    headers: HeaderMap,
+    once: Once,
+) -> Result<Response, Error> {
+    seen(&state, &caller, number).await?;
+    if let Some(answer) = once.replay(&state, &caller).await? {
+        return Ok(answer);
+    }
+    let mut tx = state.db.begin().await?;
+    let ticket = locked(&mut tx, number, &headers).await?;
+    actions::close(&mut tx, &ticket, act(&state, &caller)).await?;
+    let summary = changed(&mut tx, &state, &caller, number).await?;
+    let answer = once.commit(tx, &state, &caller, StatusCode::OK, &summary).await?;
+    Ok(tagged(answer, summary.version))
+}
+
+/// Opens again what was resolved or closed. Requesters do so with their own, as long as an answer of theirs would.
+#[utoipa::path(
+    post,
+    path = "/api/tickets/{number}/reopen",
+    tag = "tickets",
+    params(
+        ("number" = i64, Path, description = "The ticket's number"),
+        ("If-Match" = Option<String>, Header, description = "Only if the ticket is in this version still"),
+    ),
+    responses(
+        (status = 200, description = "The ticket as it is now", body = Summary,
+         headers(("ETag" = String, description = "Its version"))),
+        (status = 412, description = "The ticket is in another version", body = crate::web::error::Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+async fn reopen(
+    State(state): State<Shared>,
+    caller: Caller,
+    Named(number): Number,
+    headers: HeaderMap,
+    once: Once,
+) -> Result<Response, Error> {
+    seen(&state, &caller, number).await?;
+    if let Some(answer) = once.replay(&state, &caller).await? {
+        return Ok(answer);
+    }
+    let act = act(&state, &caller);
+    let mut tx = state.db.begin().await?;
+    let ticket = locked(&mut tx, number, &headers).await?;
+    let days = state.settings.known().assignment.reopen_days;
+    if !caller.is_staff() && !tickets::takes_replies(&ticket, days, act.now) {
+        return Err(closed_too_long(number, days));
+    }
+    actions::reopen(&mut tx, &ticket, act).await?;
+    let summary = changed(&mut tx, &state, &caller, number).await?;
+    let answer = once.commit(tx, &state, &caller, StatusCode::OK, &summary).await?;
+    Ok(tagged(answer, summary.version))
+}
