@@ -89,7 +89,7 @@ async fn notes(desk: &Desk, ticket: i64, text: &str) {
     let bea = crate::harness::members::by_mail(desk, "bea@example.org").await.expect("Bea").id;
     let mut tx = desk.db.begin().await.expect("a transaction");
     let ticket = tickets::lock(&mut tx, TicketId(ticket)).await.expect("a ticket");
-    let message = StaffMessage { author: bea, channel: Channel::Web, text, inbound: None };
+    let message = StaffMessage { author: bea, channel: Channel::Web, text, inbound: None, uploads: &[] };
     tickets::note(&mut tx, &ticket, &message, desk.clock.now()).await.expect("a note");
     tx.commit().await.expect("a commit");
 }
