@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use ticketd::mail::token::derive;
-use ticketd::people::{self, access};
+use ticketd::people::{self, sessions};
 use ticketd::web::auth::AccessTokens;
 
 use super::rows::{self, Rule};
@@ -52,7 +52,7 @@ async fn expired_forged_and_revoked_tokens_open_nothing() {
     let hour_ago = (now - TimeDelta::hours(1)).timestamp();
     let ended = world.session(world.dora, now + TimeDelta::days(1)).await;
     let mut tx = world.desk.db.begin().await.expect("a transaction");
-    access::end_sessions(&mut tx, world.dora, None, now).await.expect("ended");
+    assert!(sessions::revoke(&mut tx, world.dora, ended, now).await.expect("ended"));
     tx.commit().await.expect("a commit");
     let fresh = world.session(world.dora, now + TimeDelta::days(1)).await;
     let live = claims(&world, fresh);

@@ -89,12 +89,12 @@ fn accounts() -> Vec<Row> {
         // No provider is configured here: see tests/oidc.rs.
         row("GET /api/auth/oidc/start", Anyone, 404, ""),
         row("GET /api/auth/oidc/callback", Anyone, 404, ""),
-        row("POST /api/auth/oidc/link", Anyone, 404, LETTER),
+        row("POST /api/auth/oidc/link", Anyone, 400, LETTER),
         row("GET /api/auth/me", LoggedIn, 200, ""),
-        row("PATCH /api/auth/me", LoggedIn, 200, "{}"),
+        row("PATCH /api/auth/me", LoggedIn, 200, r#"{"name": "$NAME"}"#),
         row("PUT /api/auth/me/password", LoggedIn, 400, PASSWORDS),
         row("GET /api/auth/me/skills", Staff, 200, ""),
-        row("PUT /api/auth/me/skills", Staff, 200, r#"{"slug": "billing", "level": 5}"#),
+        row("PUT /api/auth/me/skills", Staff, 200, r#"{"skills": [{"slug": "billing", "level": 5}]}"#),
         row("GET /api/auth/me/sessions", LoggedIn, 200, ""),
         row("DELETE /api/auth/me/sessions", LoggedIn, 200, ""),
         row("DELETE /api/auth/me/sessions/{id}", LoggedIn, 404, ""),
@@ -225,7 +225,7 @@ fn catalogue() -> Vec<Row> {
 
 fn operation() -> Vec<Row> {
     use Rule::Admin;
-    const WEBHOOK: &str = r#"{"name": "$NAME", "url": "https://hooks.example.net/in"}"#;
+    const WEBHOOK: &str = r#"{"name": "$NAME", "url": "https://127.0.0.1:9/in"}"#;
     vec![
         row("GET /api/admin/dashboard", Admin, 200, ""),
         row("GET /api/admin/mailboxes", Admin, 200, ""),

@@ -53,7 +53,7 @@ impl World {
             }
             "/participants/{person}" => {
                 let join = "INSERT INTO participants (ticket_id, person_id, part, address, joined_at)
-                            SELECT $1, id, 'cc', 'eve@example.net', now() FROM persons WHERE name = 'Eve'";
+                            SELECT $1, person_id, 'cc', address, now() FROM identities WHERE address = 'eve@example.net'";
                 self.runs(join, number).await;
                 path = path.replace("{person}", &self.eve.to_string());
             }
@@ -150,13 +150,13 @@ impl World {
             }
             p if p.starts_with("/api/admin/webhooks/deliveries/{id}") => {
                 "WITH w AS (INSERT INTO webhooks (name, url, secret, created_at, updated_at)
-                            VALUES ('w', 'https://hooks.example.net/', 'whsec_AAAA', now(), now()) RETURNING id)
+                            VALUES ('w', 'https://127.0.0.1:9/', 'whsec_AAAA', now(), now()) RETURNING id)
                  INSERT INTO webhook_deliveries (webhook_id, state, since, created_at)
                  SELECT id, 'failed', now(), now() FROM w RETURNING id"
             }
             p if p.starts_with("/api/admin/webhooks/{id}") => {
                 "INSERT INTO webhooks (name, url, secret, created_at, updated_at)
-                 VALUES ('w', 'https://hooks.example.net/', 'whsec_AAAA', now(), now()) RETURNING id"
+                 VALUES ('w', 'https://127.0.0.1:9/', 'whsec_AAAA', now(), now()) RETURNING id"
             }
             _ => return path.replace("{id}", "999999"),
         };

@@ -11,7 +11,7 @@ use ticketd::web::auth::AccessTokens;
 
 use super::json_or_text;
 use super::rows::Row;
-use crate::harness::desk::{Desk, Plan};
+use crate::harness::desk::{Desk, Plan, STAFF_PASSWORD};
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,17 +38,18 @@ pub struct World {
     pub ada: PersonId,
     pub eve: PersonId,
     pub bea: PersonId,
-    pub nik: PersonId,
     pub dora: PersonId,
     base: String,
+    people: BTreeMap<Actor, PersonId>,
     tokens: BTreeMap<Actor, String>,
     client: reqwest::Client,
 }
 
 impl World {
     pub async fn build() -> Self {
-        let more = "[assignment]\nmoderators_see_all = false\n[limits]\nrequests_per_address = 0\n\
-                    log_ins_per_address = 0\nletters_per_address = 0\ntickets_per_person = 0\nlog_ins_per_account = 0\n";
+        let more = "[assignment]\nmoderators_see_all = false\ncap_default = 100000\n[limits]\nrequests_per_address = 0\n\
+                    log_ins_per_address = 0\nletters_per_address = 0\ntickets_per_person = 0\nlog_ins_per_account = 0\n\
+                    [webhooks]\nallowed_networks = [\"127.0.0.0/8\"]\n";
         let desk = Desk::with(Plan { more: more.to_owned(), ..Plan::default() }).await;
         desk.knows_skills().await;
         let bea = desk.hires("Bea", Role::Moderator, &[("billing", 5)]).await;
@@ -60,9 +61,9 @@ impl World {
             ada: PersonId(0),
             eve: PersonId(0),
             bea,
-            nik,
             dora,
             base,
+            people: BTreeMap::new(),
             tokens: BTreeMap::new(),
             client: reqwest::Client::builder()
                 .no_proxy()
@@ -73,23 +74,30 @@ impl World {
         };
         world.ada = world.person("Ada").await;
         world.eve = world.person("Eve").await;
-        let ends = world.desk.clock.now() + TimeDelta::days(1);
-        for (actor, person) in [
+        world.people = BTreeMap::from([
             (Actor::Other, world.eve),
             (Actor::Owner, world.ada),
             (Actor::Unrelated, nik),
             (Actor::Assignee, bea),
             (Actor::Admin, dora),
-        ] {
-            let session = world.session(person, ends).await;
-            let token = world.issue(person, session).await;
-            world.tokens.insert(actor, token);
+        ]);
+        for actor in Actor::ALL {
+            if let Some(token) = world.fresh_token(actor).await {
+                world.tokens.insert(actor, token);
+            }
         }
         world
     }
 
     pub fn token(&self, actor: Actor) -> Option<&str> {
         self.tokens.get(&actor).map(String::as_str)
+    }
+
+    /// A log-in of their own, for what ends it.
+    pub async fn fresh_token(&self, actor: Actor) -> Option<String> {
+        let person = *self.people.get(&actor)?;
+        let session = self.session(person, self.desk.clock.now() + TimeDelta::days(1)).await;
+        Some(self.issue(person, session).await)
     }
 
     /// Somebody with a verified address, as after a sign-up.
@@ -105,6 +113,7 @@ impl World {
             .await
             .expect("verified");
         tx.commit().await.expect("a commit");
+        people::set_password(&self.desk.db, person, STAFF_PASSWORD.into(), now).await.expect("a password");
         person
     }
 
@@ -233,11 +242,9 @@ impl World {
         json_or_text(answer.text().await.expect("a body"))
     }
 
+    /// What follows from hundreds of requests is not the point here.
     pub async fn close(self) {
-        let Self { desk, .. } = self;
-        // What was begun is done, so that nothing is left due.
-        desk.later(TimeDelta::hours(1)).await;
-        desk.settle().await;
-        desk.close().await;
+        sqlx::query("DELETE FROM jobs").execute(&self.desk.db).await.expect("an empty queue");
+        self.desk.close().await;
     }
 }
