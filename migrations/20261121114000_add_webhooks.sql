@@ -67,9 +67,8 @@ CREATE INDEX ticket_events_stream ON ticket_events (xid, id);
 CREATE VIEW reported_tickets AS
     SELECT id, status, priority, category, channel, requester_id, assignee_id, category_set, priority_set, skills_set,
            created_at, first_response_at, resolved_at
-    FROM tickets;
+    FROM tickets WHERE deleted_at IS NULL;
 COMMENT ON VIEW reported_tickets IS 'The tickets that reports count: the one place for a condition that leaves some out.';
-CREATE INDEX tickets_created ON tickets (created_at);
 CREATE INDEX tickets_first_response ON tickets (first_response_at) WHERE first_response_at IS NOT NULL;
 CREATE INDEX tickets_resolution ON tickets (resolved_at) WHERE resolved_at IS NOT NULL;
 CREATE INDEX ticket_events_status ON ticket_events (at) WHERE kind = 'status';

@@ -2,6 +2,7 @@
 
 mod asking;
 mod discord;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -57,6 +58,7 @@ fn times(point: &str) -> u32 {
 /// Not on a mail's way by IMAP.
 fn has_its_own_test(point: &str) -> bool {
     point == "maildir.received"
+        || point == "webhook.sent"
         || point.starts_with("letter.")
         || discord::is_there(point)
         || asking::is_there(point)

@@ -61,7 +61,8 @@ impl Stage {
     async fn notes_in(&self, tx: &mut ticketd::queue::Tx, ticket: i64) {
         let ticket = tickets::lock(tx, TicketId(ticket)).await.expect("a ticket");
         let author = ticket.assignee.expect("somebody");
-        let message = StaffMessage { author, channel: Channel::Web, text: "a remark", inbound: None };
+        let message =
+            StaffMessage { author, channel: Channel::Web, text: "a remark", inbound: None, uploads: &[] };
         tickets::note(tx, &ticket, &message, self.desk.clock.now()).await.expect("a note");
     }
 

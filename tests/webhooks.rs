@@ -89,7 +89,7 @@ async fn notes(desk: &Desk, ticket: i64, text: &str) {
     let bea = crate::harness::members::by_mail(desk, "bea@example.org").await.expect("Bea").id;
     let mut tx = desk.db.begin().await.expect("a transaction");
     let ticket = tickets::lock(&mut tx, TicketId(ticket)).await.expect("a ticket");
-    let message = StaffMessage { author: bea, channel: Channel::Web, text, inbound: None };
+    let message = StaffMessage { author: bea, channel: Channel::Web, text, inbound: None, uploads: &[] };
     tickets::note(&mut tx, &ticket, &message, desk.clock.now()).await.expect("a note");
     tx.commit().await.expect("a commit");
 }
@@ -243,6 +243,7 @@ async fn after_a_day_a_delivery_has_failed_and_a_person_decides() {
     for _ in 0..26 {
         desk.later(TimeDelta::hours(1)).await;
     }
+    let dora = dora_again(&desk).await;
     let failed = deliveries(&dora, id).await;
     assert_eq!(failed[0]["state"], "failed");
     let tries = attempts(&failed[0]).len();
@@ -252,7 +253,6 @@ async fn after_a_day_a_delivery_has_failed_and_a_person_decides() {
     assert_eq!(dead.iter().map(|j| j.kind.as_str()).collect::<Vec<_>>(), ["webhook"]);
 
     let delivery = failed[0]["id"].as_i64().expect("an id");
-    let dora = desk.logs_in("Dora").await;
     assert_eq!(post(&dora, &format!("/deliveries/{delivery}/cancel")).await.0, 204);
     assert!(queue::list(&desk.db, queue::Which::Failed, 9).await.expect("the queue").is_empty());
     assert_eq!(deliveries(&dora, id).await[0]["state"], "cancelled");
@@ -338,9 +338,12 @@ async fn a_receiver_that_is_gone_is_not_told_any_more() {
     let receiver = Receiver::start().await;
     let desk = desk(&receiver.section()).await;
     let dora = desk.logs_in("Dora").await;
+    desk.handles(&mail(ADA, "Refund", "I want a refund of my invoice.")).await;
     let (id, _) = creates(&dora, &receiver.url("/"), &[]).await;
     receiver.always(Answer::Status(410));
-    desk.handles(&mail(ADA, "Refund", "I want a refund of my invoice.")).await;
+    notes(&desk, 1001, "one").await;
+    notes(&desk, 1001, "two").await;
+    desk.settle().await;
     let (_, webhook) = ask(&dora, Method::GET, &format!("/{id}"), None).await;
     assert_eq!(webhook["active"], false);
     assert_eq!(receiver.got().len(), 1, "the first answer counts");
@@ -380,6 +383,7 @@ async fn a_changed_secret_and_the_one_before_sign_for_a_day() {
     notes(&desk, 1001, "one").await;
     desk.later(TimeDelta::hours(23)).await;
     notes(&desk, 1001, "two").await;
+    desk.settle().await;
     desk.later(TimeDelta::hours(1)).await;
     notes(&desk, 1001, "three").await;
     desk.settle().await;

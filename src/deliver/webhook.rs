@@ -76,9 +76,8 @@ impl Webhooks {
     pub async fn run(&self, job: &Claimed) -> Result<Done, JobError> {
         let now = self.clock.now();
         let id = WebhookDeliveryId(job.subject);
-        // Removed with its webhook, or with its ticket.
         let Some(mut out) = webhooks::outgoing(&self.db, id, now).await? else {
-            return job.done(self.db.begin().await?).await;
+            return self.drop_delivery(job, id).await;
         };
         match out.state.as_str() {
             "waiting" => {}
@@ -91,9 +90,7 @@ impl Webhooks {
         // Whoever asks for a ping wants to know how things stand now.
         if out.event.is_some() {
             if !out.active {
-                let mut tx = self.db.begin().await?;
-                webhooks::drop_delivery(&mut tx, &out).await?;
-                return job.done(tx).await;
+                return self.drop_delivery(job, id).await;
             }
             if let Some(until) = out.held_until.filter(|until| *until > now) {
                 return self.later(job, until, now).await;
@@ -110,6 +107,12 @@ impl Webhooks {
         crash::point("webhook.sent");
         let took_ms = i32::try_from(begun.elapsed().as_millis()).unwrap_or(i32::MAX);
         self.conclude(job, &out, answer, took_ms).await
+    }
+
+    async fn drop_delivery(&self, job: &Claimed, id: WebhookDeliveryId) -> Result<Done, JobError> {
+        let mut tx = self.db.begin().await?;
+        webhooks::drop_delivery(&mut tx, id).await?;
+        job.done(tx).await
     }
 
     fn place(&self, webhook: WebhookId) -> Option<Place> {

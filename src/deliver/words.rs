@@ -237,6 +237,9 @@ pub fn sender_name(staff: Option<&str>) -> String {
 /// Why an acknowledgement was not sent.
 pub const LOOP_BREAKER: &str = "the address was sent as many automatic mails in the last hour as are allowed";
 
+/// Why nobody is asked how content they are.
+pub const OPEN_AGAIN: &str = "the ticket was opened again before the requester was asked";
+
 /// Why nothing is sent to an address any more.
 pub const BOUNCED: &str = "an earlier mail to this address came back, so none is sent until it writes to us or somebody says so \
                            (`ticketd deliveries retry`)";

@@ -95,7 +95,7 @@ impl Happened {
 
 /// The kinds of events, and what of their data is told to programs: ids, and words of closed lists. Whatever is not named
 /// here stays inside, so that a new field of an event leaves nothing by mistake.
-pub const TOLD: [(&str, &[&str]); 22] = [
+pub const TOLD: [(&str, &[&str]); 36] = [
     ("opened", &["follow_up_of", "related_to", "sender_class"]),
     ("message", &["message", "sender_class", "reopened"]),
     ("unverified_note", &["message"]),
@@ -118,10 +118,24 @@ pub const TOLD: [(&str, &[&str]); 22] = [
     ("delayed", &["delivery"]),
     ("thread_broken", &[]),
     ("thread_repaired", &["anew"]),
+    ("entered_for", &["message"]),
+    ("subject", &[]),
+    ("tags", &["from", "to"]),
+    ("deadline", &["from", "to"]),
+    ("followed", &[]),
+    ("unfollowed", &[]),
+    ("participant_added", &["person"]),
+    ("participant_removed", &["person"]),
+    ("merged", &["into"]),
+    ("merged_from", &["from"]),
+    ("split", &["message", "into"]),
+    ("deleted", &[]),
+    ("restored", &[]),
+    ("csat", &["score", "has_comment", "changed"]),
 ];
 
 /// The kinds that the requester of a ticket is told of: what they can see of it has changed.
-const TOLD_TO_REQUESTERS: [(&str, &[&str]); 10] = [
+const TOLD_TO_REQUESTERS: [(&str, &[&str]); 16] = [
     ("opened", &[]),
     ("message", &["message"]),
     ("reply", &["message"]),
@@ -132,6 +146,12 @@ const TOLD_TO_REQUESTERS: [(&str, &[&str]); 10] = [
     ("category", &["to"]),
     ("skills", &["to"]),
     ("assigned", &[]),
+    ("subject", &[]),
+    ("deadline", &["to"]),
+    ("merged", &[]),
+    ("split", &[]),
+    ("deleted", &[]),
+    ("restored", &[]),
 ];
 
 /// What of an event's data is told to staff's programs.
@@ -161,7 +181,7 @@ pub async fn position_of(db: &PgPool, event: i64) -> sqlx::Result<Option<Positio
     Ok(sql::xid_of(db, event).await?.map(|xid| Position { xid, id: event }))
 }
 
-/// The events behind a place, in order, at most `limit`.
+/// The events behind a place, in order, at most `limit`. Of what was deleted only that is told.
 pub async fn after(db: &PgPool, position: Position, limit: i64) -> sqlx::Result<Vec<Happened>> {
     sql::after(db, position.xid, position.id, limit).await
 }

@@ -186,10 +186,7 @@ pub(super) async fn insert_staff_message(
 ) -> sqlx::Result<i64> {
     let origin = m.inbound.and_then(|i| i.origin);
     sqlx::query_scalar!(
-        "WITH first AS (
-           UPDATE tickets SET first_response_at = $8 WHERE id = $1 AND $2 = 'outbound' AND first_response_at IS NULL
-         )
-         INSERT INTO messages (ticket_id, kind, channel, author_id, inbound_id, rfc_id, body, visible, created_at, discord_id,
+        "INSERT INTO messages (ticket_id, kind, channel, author_id, inbound_id, rfc_id, body, visible, created_at, discord_id,
                                origin_thread)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10) RETURNING id",
         ticket,

@@ -264,7 +264,7 @@ impl Outgoing {
     }
 }
 
-/// Reads one delivery. `None`: it was removed, or its webhook was.
+/// Reads one delivery. `None`: it was removed, or its webhook or its ticket was.
 pub async fn outgoing(
     db: &PgPool,
     delivery: WebhookDeliveryId,
@@ -339,9 +339,9 @@ pub async fn missed(
     Ok(Next::Again { not_before })
 }
 
-/// Its webhook is switched off: it is not sent.
-pub async fn drop_delivery(tx: &mut Tx, out: &Outgoing) -> sqlx::Result<()> {
-    sql::set_state(tx, out.id.0, "cancelled", None).await
+/// It is not to be sent any more: its webhook is switched off, or its ticket was deleted.
+pub async fn drop_delivery(tx: &mut Tx, delivery: WebhookDeliveryId) -> sqlx::Result<()> {
+    sql::set_state(tx, delivery.0, "cancelled", None).await
 }
 
 /// It was put back to work through its job: its day begins anew.
@@ -421,7 +421,7 @@ pub async fn cancel(
     Ok(true)
 }
 
-/// Removes deliveries that are older than 30 days, some thousands at once. Says how many; call it again until it says 0.
+/// Removes deliveries that are older than 30 days, some thousands at once. Says how many.
 pub async fn sweep(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<u64> {
     let swept = sql::sweep(tx, now - KEPT, SWEPT_AT_ONCE).await?;
     for failed in swept.iter().filter(|old| old.state == "failed") {

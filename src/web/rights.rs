@@ -183,6 +183,10 @@ pub const TABLE: &[Row] = {
         row("GET", "/api/admin/people/{id}/hours", Admin, AdminRead),
         row("PUT", "/api/admin/people/{id}/hours", Admin, AdminWrite),
         row("DELETE", "/api/admin/people/{id}/hours", Admin, AdminWrite),
+        // Never by a token: one that makes tokens makes itself more than it was given.
+        row("GET", "/api/admin/tokens", Admin, AdminRead),
+        row("POST", "/api/admin/tokens", Admin, Never),
+        row("DELETE", "/api/admin/tokens/{id}", Admin, AdminWrite),
         row("GET", "/api/admin/proposals", Admin, AdminRead),
         row("GET", "/api/admin/skills", Admin, AdminRead),
         row("POST", "/api/admin/skills", Admin, AdminWrite),

@@ -2,6 +2,7 @@
 //! Discord, and people who write mail.
 
 pub mod admin;
+pub mod ask;
 pub mod browser;
 pub mod certificates;
 pub mod children;

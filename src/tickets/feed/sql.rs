@@ -28,10 +28,9 @@ pub(super) async fn after(db: &PgPool, xid: u64, id: i64, limit: i64) -> sqlx::R
     let rows = sqlx::query!(
         r#"SELECT e.id, e.xid::TEXT AS "xid!", e.at, e.kind, e.actor_id, e.channel, e.data,
                   t.id AS number, t.subject, t.status, t.priority, t.category, t.assignee_id, t.requester_id, t.version,
-                  ARRAY(SELECT s.slug FROM ticket_skills ts JOIN skills s ON s.id = ts.skill_id
-                        WHERE ts.ticket_id = t.id ORDER BY s.slug) AS "skills!"
+                  t.skills
            FROM ticket_events e JOIN tickets t ON t.id = e.ticket_id
-           WHERE (e.xid, e.id) > ($1::TEXT::XID8, $2) AND e.xid < pg_snapshot_xmin(pg_current_snapshot())
+           WHERE (t.deleted_at IS NULL OR e.kind = 'deleted') AND (e.xid, e.id) > ($1::TEXT::XID8, $2) AND e.xid < pg_snapshot_xmin(pg_current_snapshot())
            ORDER BY e.xid, e.id LIMIT $3"#,
         xid.to_string(),
         id,

@@ -161,9 +161,9 @@ async fn sql_event(db: &PgPool, event: i64) -> sqlx::Result<Option<Happened>> {
     let row = sqlx::query!(
         r#"SELECT e.id, e.at, e.kind, e.actor_id, e.channel, e.data,
                   t.id AS number, t.subject, t.status, t.priority, t.category, t.assignee_id, t.requester_id, t.version,
-                  ARRAY(SELECT s.slug FROM ticket_skills ts JOIN skills s ON s.id = ts.skill_id
-                        WHERE ts.ticket_id = t.id ORDER BY s.slug) AS "skills!"
-           FROM ticket_events e JOIN tickets t ON t.id = e.ticket_id WHERE e.id = $1"#,
+                  t.skills
+           FROM ticket_events e JOIN tickets t ON t.id = e.ticket_id
+           WHERE e.id = $1 AND (t.deleted_at IS NULL OR e.kind = 'deleted')"#,
         event
     )
     .fetch_optional(db)

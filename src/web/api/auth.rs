@@ -15,7 +15,7 @@ mod password;
 mod second_factor;
 pub(super) mod session;
 mod sign_up;
-mod tokens;
+pub(super) mod tokens;
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
