@@ -196,7 +196,7 @@ BEGIN
     END IF;
     whole := public || search_blocks(ticket);
     FOR said IN
-        SELECT m.visible, m.kind = 'note' OR m.withdrawn_at IS NOT NULL OR r.kind = 'deleted' AS hidden,
+        SELECT m.visible, m.kind = 'note' OR m.withdrawn_at IS NOT NULL OR COALESCE(r.kind = 'deleted', FALSE) AS hidden,
                CASE WHEN r.kind = 'edited' THEN r.body END AS edited
         FROM messages m
         LEFT JOIN LATERAL (SELECT kind, body FROM message_revisions WHERE message_id = m.id ORDER BY id DESC LIMIT 1) r ON TRUE

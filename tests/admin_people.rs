@@ -87,7 +87,10 @@ async fn an_admin_enters_finds_and_changes_people() {
         ["email bea@example.org null"]
     );
     assert_eq!(columns(&seen["skills"], &["slug", "level", "confirmed"]), ["billing 4 true"]);
-    assert_eq!(seen["account"], json!({"has_password": false, "last_login_at": null, "sessions": 0}));
+    assert_eq!(
+        seen["account"],
+        json!({"has_password": false, "has_second_factor": false, "last_login_at": null, "sessions": 0})
+    );
     assert_eq!((&seen["role"], &seen["hours"]), (&json!("moderator"), &Value::Null));
     let (_, own) = api.get(&format!("/api/admin/people/{dora}")).await;
     assert_eq!((&own["account"]["has_password"], &own["account"]["sessions"]), (&json!(true), &json!(1)));
@@ -116,7 +119,7 @@ async fn an_admin_enters_finds_and_changes_people() {
     Dora person.created person:3 {"name":"Bea","role":"moderator"}
     Dora person.changed person:3 {"away":{"from":false,"to":true},"cap":{"from":null,"to":3},"name":{"from":"Bea","to":"Bea van Dam"}}
     Dora person.changed person:3 {"away":{"from":true,"to":false},"cap":{"from":3,"to":null}}
-    Dora person.skills_set person:3 {"from":[],"to":[["billing",4]]}
+    Dora person.skills_set person:3 {"from":{},"to":{"billing":4}}
     "#);
     desk.settle().await;
     desk.close().await;

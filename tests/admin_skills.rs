@@ -138,7 +138,7 @@ async fn admins_set_skills_and_decide_about_proposals() {
     insta::assert_snapshot!(said(api.put(&adas, &json!({"level": 1})).await), @"409: only moderators and admins have skills");
     assert_eq!(api.put("/api/admin/people/99/skills/billing", &json!({"level": 1})).await.0, 404);
     insta::assert_snapshot!(desk.audited().await.join("\n"), @r#"
-    Dora person.skills_set person:3 {"from":[],"to":[["billing",5]]}
+    Dora person.skills_set person:3 {"from":{},"to":{"billing":5}}
     Dora person.skill_refused person:3 {"level":2,"skill":"networking"}
     Dora person.skill_confirmed person:2 {"level":4,"skill":"networking"}
     Dora person.skill_set person:2 {"level":1,"skill":"billing"}

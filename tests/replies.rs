@@ -67,7 +67,7 @@ async fn delivery(desk: &Desk) -> Value {
 /// The delivery events of the ticket's timeline: state and reason.
 async fn delivery_events(desk: &Desk) -> Vec<String> {
     let (_, events) = desk.logs_in("Bea").await.get("/api/tickets/1001/events").await;
-    let events = events.as_array().cloned().unwrap_or_default();
+    let events = events["events"].as_array().cloned().unwrap_or_default();
     let line = |e: &Value| format!("{}: {}", e["data"]["state"], e["data"]["reason"]).replace('"', "");
     events.iter().filter(|e| e["kind"] == "delivery").map(line).collect()
 }

@@ -129,6 +129,8 @@ async fn moderators_see_what_the_setting_lets_them_see() {
 async fn settings_are_listed_checked_and_shown_with_who_changed_them() {
     let (desk, api) = desk().await;
     sets(&api, "auth.signup", json!(false)).await;
+    let ada = json!({"email": "ada@example.net", "name": "Ada", "password": "correct horse battery"});
+    assert_eq!(api.post("/api/auth/signup", &ada).await.0, 403);
     let (_, all) = api.get("/api/admin/settings").await;
     let lines: Vec<String> = all["settings"]
         .as_array()

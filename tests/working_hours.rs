@@ -181,7 +181,7 @@ async fn what_makes_no_sense_is_refused_with_what_does() {
     let period = |from: &str, until: &str| json!({"from": from, "until": until});
     insta::assert_snapshot!(said("away", period("2026-12-02T00:00:00Z", "2026-12-01T00:00:00Z")).await, @"400: until: a period begins before it ends");
     insta::assert_snapshot!(said("away", period("2026-10-02T00:00:00Z", "2026-11-01T00:00:00Z")).await, @"400: until: the period is over already: give one that ends in the future");
-    insta::assert_snapshot!(said("away", period("2026-12-02T00:00:00Z", "2062-12-03T00:00:00Z")).await, @"400: until: the period ends more than five years from now: set the person to away instead");
+    insta::assert_snapshot!(said("away", period("2026-12-02T00:00:00Z", "2062-12-03T00:00:00Z")).await, @"400: until: a period lies within five years of now: for longer, set the person to away");
     let (_, everybody) = api.get("/api/admin/people").await;
     assert_eq!(columns(&everybody["people"], &["name"]).len(), 3);
     desk.handles(&bill(1)).await;

@@ -19,6 +19,7 @@ use crate::mail::compose::{self, Automatic, Outgoing};
 use crate::mail::token::Signer;
 use crate::people::letters::{self, Kind, LetterKey};
 use crate::people::link::{self, CodeKey};
+use crate::people::secrets::Secret;
 use crate::queue::{self, Claimed, Done, JobError};
 use crate::tickets::outbox::Attempt;
 
@@ -105,7 +106,7 @@ impl Letters {
         Ok(letter.map(|letter| {
             let base = self.config.http.base_url();
             let link = |page: &str| {
-                let token = letter.token.as_ref().map(|t| t.expose()).unwrap_or_default();
+                let token = letter.token.as_ref().map(Secret::expose).unwrap_or_default();
                 format!("{base}/account/{page}?token={token}")
             };
             let hours = letter.kind.lifetime().num_hours();

@@ -172,6 +172,9 @@ impl Deliver {
         if outbox::has_bounced(&self.db, &delivery.address).await? {
             return Ok(Some(words::BOUNCED));
         }
+        if delivery.purpose == Purpose::Survey && delivery.is_active {
+            return Ok(Some(words::OPEN_AGAIN));
+        }
         let limit = self.config.mail.loop_per_address_hour;
         if delivery.purpose != Purpose::Acknowledgement || limit == 0 {
             return Ok(None);

@@ -237,6 +237,9 @@ pub fn sender_name(staff: Option<&str>) -> String {
 /// Why an acknowledgement was not sent.
 pub const LOOP_BREAKER: &str = "the address was sent as many automatic mails in the last hour as are allowed";
 
+/// Why nobody is asked how content they are.
+pub const OPEN_AGAIN: &str = "the ticket was opened again before the requester was asked";
+
 /// Why nothing is sent to an address any more.
 pub const BOUNCED: &str = "an earlier mail to this address came back, so none is sent until it writes to us or somebody says so \
                            (`ticketd deliveries retry`)";
@@ -332,11 +335,67 @@ mod tests {
     #[test]
     fn the_letters_about_accounts() {
         let link_to = |page: &str| format!("https://help.example.org/account/{page}?token=17.abc");
-        insta::assert_snapshot!(confirm(&link_to("confirm"), 24), @"");
-        insta::assert_snapshot!(exists("https://help.example.org"), @"");
-        insta::assert_snapshot!(reset(&link_to("reset"), 1), @"");
-        insta::assert_snapshot!(changed("https://help.example.org"), @"");
-        insta::assert_snapshot!(link(&link_to("link"), "Google", 1), @"");
+        insta::assert_snapshot!(confirm(&link_to("confirm"), 24), @"
+        Hello,
+
+        somebody signed up here with this mail address. If it was you, open this link and type the password that you chose:
+
+            https://help.example.org/account/confirm?token=17.abc
+
+        It is good for 24 hours and can be used once.
+
+        If it was not you, do nothing: without the password nothing happens.
+
+        This mail was sent automatically.
+        ");
+        insta::assert_snapshot!(exists("https://help.example.org"), @"
+        Hello,
+
+        somebody signed up here with this mail address, which has an account already. If it was you, log in with your password. If you have forgotten it, choose a new one:
+
+            https://help.example.org/account/reset
+
+        If it was not you, do nothing: your account is as it was.
+
+        This mail was sent automatically.
+        ");
+        insta::assert_snapshot!(reset(&link_to("reset"), 1), @"
+        Hello,
+
+        somebody asked to choose a new password for your account. If it was you, open this link:
+
+            https://help.example.org/account/reset?token=17.abc
+
+        It is good for an hour and can be used once. You will be logged out everywhere.
+
+        If it was not you, do nothing: your password is as it was.
+
+        This mail was sent automatically.
+        ");
+        insta::assert_snapshot!(changed("https://help.example.org"), @"
+        Hello,
+
+        the password of your account was changed, and you were logged out everywhere else.
+
+        If it was not you, somebody else has your account. Take it back by choosing a new password:
+
+            https://help.example.org/account/reset
+
+        This mail was sent automatically.
+        ");
+        insta::assert_snapshot!(link(&link_to("link"), "Google", 1), @"
+        Hello,
+
+        somebody signed in by Google with this mail address, which has an account here already. If it was you and you want to sign in that way from now on, open this link:
+
+            https://help.example.org/account/link?token=17.abc
+
+        It is good for an hour and can be used once.
+
+        If it was not you, do nothing: your account is as it was.
+
+        This mail was sent automatically.
+        ");
     }
 
     #[test]

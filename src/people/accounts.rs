@@ -221,21 +221,18 @@ pub async fn log_in(db: &PgPool, given: LogIn<'_>, now: DateTime<Utc>) -> Result
         note_failure(db, Some(id), "account", now).await?;
         return Err(LogInError::Wrong);
     };
-    let method = match second_factor::is_active(&mut tx, id).await? {
-        false => Method::Password,
-        true => {
-            let code = given.code.filter(|code| !code.trim().is_empty()).ok_or(LogInError::SecondFactor)?;
-            if let Err(error) = second_factor::check(&mut tx, id, code, now).await {
-                if let SecondFactorError::WrongCode | SecondFactorError::TooMany = error {
-                    record(&mut tx, Actor::STRANGER, "login.failed", id, &json!({"wrong": "code"}), now)
-                        .await?;
-                }
-                tx.commit().await?;
-                return Err(LogInError::Code(error));
+    let mut method = Method::Password;
+    if second_factor::is_active(&mut tx, id).await? {
+        method = Method::Totp;
+        let code = given.code.filter(|code| !code.trim().is_empty()).ok_or(LogInError::SecondFactor)?;
+        if let Err(error) = second_factor::check(&mut tx, id, code, now).await {
+            if let SecondFactorError::WrongCode | SecondFactorError::TooMany = error {
+                record(&mut tx, Actor::STRANGER, "login.failed", id, &json!({"wrong": "code"}), now).await?;
             }
-            Method::Totp
+            tx.commit().await?;
+            return Err(LogInError::Code(error));
         }
-    };
+    }
     let begun = sessions::begin(&mut tx, id, method, given.user_agent, given.lifetime, now).await?;
     tx.commit().await?;
     if password::is_outdated(&known.password_hash) {

@@ -127,6 +127,32 @@ pub async fn revoke(
     Ok(revoked)
 }
 
+/// A token as admins see it.
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub person: PersonId,
+    pub person_name: String,
+    pub token: ApiToken,
+}
+
+/// Everybody's tokens that are good, the newest first, those before one of them, at most `limit`.
+pub async fn list_all(
+    db: &PgPool,
+    before: Option<i64>,
+    limit: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Held>> {
+    sql::list_all(db, before, limit, now).await
+}
+
+/// Revokes anybody's token, at once. False: there is no such token, or it is void already.
+pub async fn revoke_any(db: &PgPool, actor: Actor, token: i64, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    match sql::holder(db, token).await? {
+        Some(person) => revoke(db, actor, PersonId(person), token, now).await,
+        None => Ok(false),
+    }
+}
+
 /// Revokes all tokens of a person.
 pub async fn revoke_all(tx: &mut Tx, person: PersonId, now: DateTime<Utc>) -> sqlx::Result<u64> {
     sql::revoke_all(tx, person.0, now).await

@@ -71,8 +71,11 @@ pub struct Identity {
 
 /// How a person logs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = PersonAccount)]
 pub struct Account {
     pub has_password: bool,
+    /// Codes by an app are asked for after the password.
+    pub has_second_factor: bool,
     pub last_login_at: Option<DateTime<Utc>>,
     /// Log-ins that have not ended.
     pub sessions: i64,
@@ -131,8 +134,24 @@ pub struct Change {
     pub role: Option<Role>,
     pub active: Option<bool>,
     pub away: Option<bool>,
-    /// `Some(None)`: the configured number.
-    pub cap: Option<Option<i32>>,
+    pub cap: Option<Cap>,
+}
+
+/// How many active tickets somebody may hold at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cap {
+    /// As many as the configuration says.
+    Configured,
+    Own(i32),
+}
+
+impl Cap {
+    fn own(self) -> Option<i32> {
+        match self {
+            Self::Configured => None,
+            Self::Own(cap) => Some(cap),
+        }
+    }
 }
 
 /// Persons by number, at most `limit`. Who was merged into another is not listed.
@@ -226,7 +245,7 @@ pub async fn change(
     now: DateTime<Utc>,
 ) -> Result<(), DirectoryError> {
     let name = change.name.as_deref().map(checked_name).transpose()?;
-    if change.cap.flatten().is_some_and(|cap| !(0..=LARGEST_CAP).contains(&cap)) {
+    if change.cap.and_then(Cap::own).is_some_and(|cap| !(0..=LARGEST_CAP).contains(&cap)) {
         return Err(DirectoryError::Cap);
     }
     let takes_away = change.role.is_some_and(|role| role < Role::Admin) || change.active == Some(false);
@@ -241,7 +260,7 @@ pub async fn change(
         granted: change.role.unwrap_or(before.granted),
         active: change.active.unwrap_or(before.active),
         away: change.away.unwrap_or(before.away),
-        cap: change.cap.unwrap_or(before.cap),
+        cap: change.cap.map_or(before.cap, Cap::own),
         ..before.clone()
     };
     if takes_away {

@@ -144,11 +144,7 @@ pub async fn sign_in(
     }
     let mut tx = db.begin().await?;
     if let Some(known) = sql::find(&mut tx, &visitor.issuer, subject).await? {
-        let active = super::person_in(&mut tx, PersonId(known)).await?.filter(|p| p.active);
-        let person = active.ok_or(SignInError::Inactive)?.id;
-        sql::note_use(&mut tx, &visitor.issuer, subject, now).await?;
-        tx.commit().await?;
-        return Ok(SignedIn::Person(person));
+        return recognize(tx, PersonId(known), visitor, now).await;
     }
     match accounts::standing(&mut tx, &email).await? {
         Standing::Nobody | Standing::Wrote(_) => {}
@@ -158,11 +154,27 @@ pub async fn sign_in(
     let name = visitor.name.as_deref().map(clean).unwrap_or_default();
     let person = super::by_address(&mut tx, &email, &name, now).await?;
     super::lock(&mut tx, &[person]).await?;
-    // Looked at again, now that nobody else can change it.
+    // Looked at again, now that nobody else can change it: they may have come in two tabs at once.
+    if let Some(known) = sql::find(&mut tx, &visitor.issuer, subject).await? {
+        return recognize(tx, PersonId(known), visitor, now).await;
+    }
     if let Standing::Account(owner) = accounts::standing(&mut tx, &email).await? {
         return must_link(tx, key, visitor, &email, owner, now).await;
     }
     add(&mut tx, accounts::own(person), person, visitor, &email, now).await?;
+    tx.commit().await?;
+    Ok(SignedIn::Person(person))
+}
+
+async fn recognize(
+    mut tx: Tx,
+    known: PersonId,
+    visitor: &Visitor,
+    now: DateTime<Utc>,
+) -> Result<SignedIn, SignInError> {
+    let active = super::person_in(&mut tx, known).await?.filter(|p| p.active);
+    let person = active.ok_or(SignInError::Inactive)?.id;
+    sql::note_use(&mut tx, &visitor.issuer, &visitor.subject, now).await?;
     tx.commit().await?;
     Ok(SignedIn::Person(person))
 }

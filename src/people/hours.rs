@@ -19,7 +19,7 @@ mod sql;
 const DAY: u16 = 24 * 60;
 const MOST_INTERVALS: usize = 70;
 const LONGEST_NOTE: usize = 200;
-/// A period that ends later than this is a mistyped year.
+/// What lies further from now than this is a mistyped year.
 const LONGEST_AWAY: TimeDelta = TimeDelta::days(5 * 366);
 /// Periods to come that one person may have.
 const MOST_PERIODS: i64 = 100;
@@ -57,7 +57,7 @@ pub enum HoursError {
     PeriodOrder,
     #[error("the period is over already: give one that ends in the future")]
     Past,
-    #[error("the period ends more than five years from now: set the person to away instead")]
+    #[error("a period lies within five years of now: for longer, set the person to away")]
     TooLong,
     #[error("at most {MOST_PERIODS} periods are kept for one person: remove some")]
     TooManyPeriods,
@@ -166,7 +166,7 @@ pub async fn set_hours(
 ) -> Result<(), HoursError> {
     lock_staff(tx, person).await?;
     sql::set_hours(tx, person.0, hours.zone(), hours.intervals(), now).await?;
-    let shown: Vec<String> = hours.intervals().iter().map(shown).collect();
+    let shown: Vec<String> = hours.intervals().iter().copied().map(shown).collect();
     let data = json!({"time_zone": hours.zone(), "hours": shown});
     Ok(follow(tx, person, actor, "person.hours_set", &data, now).await?)
 }
@@ -215,7 +215,7 @@ pub async fn add_away(
     if until <= now {
         return Err(HoursError::Past);
     }
-    if until - now > LONGEST_AWAY {
+    if until - now > LONGEST_AWAY || now - from > LONGEST_AWAY {
         return Err(HoursError::TooLong);
     }
     lock_staff(tx, person).await?;
@@ -275,7 +275,7 @@ fn subject(person: PersonId) -> String {
     format!("person:{person}")
 }
 
-fn shown(interval: &Interval) -> String {
+fn shown(interval: Interval) -> String {
     format!("{} {}-{}", interval.weekday, show_time(interval.begins), show_time(interval.ends))
 }
 
@@ -351,7 +351,7 @@ mod tests {
         insta::assert_snapshot!(said("UTC", &[(mon, "12:00", "17:00"), (mon, "09:00", "12:01")]), @"two intervals of one day overlap: make one of them");
         let adjacent = hours("UTC", &[(mon, "12:00", "17:00"), (mon, "09:00", "12:00")]).unwrap();
         assert_eq!(
-            adjacent.intervals().iter().map(shown).collect::<Vec<_>>(),
+            adjacent.intervals().iter().copied().map(shown).collect::<Vec<_>>(),
             ["Mon 09:00-12:00", "Mon 12:00-17:00"]
         );
     }

@@ -13,6 +13,7 @@ mod sql;
 
 /// A skill that a moderator says to have, and nobody has confirmed.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = SkillProposal)]
 pub struct Proposal {
     pub person: PersonId,
     pub person_name: String,

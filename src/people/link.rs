@@ -107,11 +107,11 @@ impl CodeKey {
 /// 40 bits: fifteen guesses an hour (five at each of three codes) do not find one.
 fn letters(key: &[u8; 32], id: i64, address: &str) -> String {
     let tag = hmac(key, format!("{id} {address}").as_bytes());
-    spell(tag.first_chunk().unwrap_or(&[0; 5]))
+    spell(tag.first_chunk().copied().unwrap_or_default())
 }
 
 /// 40 bits as eight letters.
-pub(super) fn spell(bytes: &[u8; 5]) -> String {
+pub(super) fn spell(bytes: [u8; 5]) -> String {
     let bits = bytes.iter().fold(0_u64, |bits, byte| (bits << 8) | u64::from(*byte));
     let letter = |n: usize| {
         let index = usize::try_from((bits >> (35 - 5 * n)) & 31).unwrap_or(0);

@@ -102,6 +102,7 @@ pub struct StaffMember {
 
 /// A skill of the catalogue. The order of fields is the order in the TOML file.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq, utoipa::ToSchema)]
+#[schema(as = CatalogueSkill)]
 #[serde(deny_unknown_fields)]
 pub struct Skill {
     pub slug: String,

@@ -154,7 +154,7 @@ pub async fn disable(tx: &mut Tx, person: PersonId) -> sqlx::Result<bool> {
 /// Hands out recovery codes; those handed out before are void. The caller has checked a code.
 pub async fn hand_out(tx: &mut Tx, person: PersonId) -> sqlx::Result<Vec<Secret>> {
     let codes: Vec<String> =
-        (0..RECOVERY_CODES).map(|_| spell(&rand::random()) + &spell(&rand::random())).collect();
+        (0..RECOVERY_CODES).map(|_| spell(rand::random()) + &spell(rand::random())).collect();
     let hashes: Vec<Vec<u8>> = codes.iter().map(|code| secrets::hash(code).to_vec()).collect();
     sql::replace_recovery_codes(tx, person.0, &hashes).await?;
     let shown = |code: &String| {

@@ -12,6 +12,8 @@ mod sql;
 
 /// The longest comment, in characters; what is longer is cut.
 pub const LONGEST_COMMENT: usize = 2000;
+/// The survey follows the answer that settled it, and does not overtake it.
+const ASKED_AFTER: TimeDelta = TimeDelta::minutes(1);
 /// How long an answer can be changed.
 const CHANGEABLE: TimeDelta = TimeDelta::days(14);
 
@@ -20,13 +22,14 @@ pub async fn configure(db: &sqlx::PgPool, survey: bool) -> sqlx::Result<()> {
     sql::configure(db, survey).await
 }
 
-/// Staff has resolved it: the requester is asked by mail, once a ticket, where surveys are switched on.
+/// Staff has resolved it: the requester is asked by mail, once a ticket, where surveys are switched on; and not where it is
+/// open again by then.
 pub(super) async fn ask(tx: &mut Tx, ticket: &Locked, by: PersonId, now: DateTime<Utc>) -> sqlx::Result<()> {
     if by == ticket.requester {
         return Ok(());
     }
-    match sql::insert_survey(tx, ticket.id.0, ticket.requester.0, now).await? {
-        Some(delivery) => queue::enqueue(tx, &queue::DELIVER, delivery, now).await,
+    match sql::insert_survey(tx, ticket.id.0, ticket.requester.0, now + ASKED_AFTER).await? {
+        Some((delivery, due)) => queue::enqueue(tx, &queue::DELIVER, delivery, due).await,
         None => Ok(()),
     }
 }

@@ -43,6 +43,8 @@ pub struct Delivery {
     pub envelope_from: Option<String>,
     pub content: Option<Vec<u8>>,
     pub created_at: DateTime<Utc>,
+    /// The ticket is neither resolved nor closed.
+    pub is_active: bool,
     /// It is the first notice this recipient gets about the ticket.
     pub announces_assignment: bool,
     /// The message it carries (a reply).
@@ -298,6 +300,7 @@ pub const UNSENT_STATES: [&str; 6] = ["waiting", "failed", "cancelled", "suppres
 
 /// One try to send a mail.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = DeliveryAttempt)]
 pub struct Tried {
     pub at: DateTime<Utc>,
     /// `sent`, `temporary`, `permanent` or `network`.

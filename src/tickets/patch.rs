@@ -18,10 +18,16 @@ pub struct Patch {
     /// Slugs of the required skills.
     pub skills: Option<Vec<String>>,
     pub tags: Option<Vec<String>>,
-    /// The inner `None`: without one.
-    pub deadline: Option<Option<DateTime<Utc>>>,
+    pub deadline: Option<Deadline>,
     pub assignee: Option<Holder>,
     pub status: Option<Status>,
+}
+
+/// What becomes of a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deadline {
+    At(DateTime<Utc>),
+    Without,
 }
 
 impl Patch {
@@ -72,6 +78,10 @@ pub async fn apply(
         labels::set_tags(tx, &locked, tags, act).await?;
     }
     if let Some(deadline) = patch.deadline {
+        let deadline = match deadline {
+            Deadline::At(at) => Some(at),
+            Deadline::Without => None,
+        };
         labels::set_deadline(tx, &locked, deadline, act).await?;
     }
     if let Some(priority) = patch.priority {

@@ -224,7 +224,7 @@ impl Provider {
         let hosted = claims.additional_claims().hd.as_deref();
         if !self.config.allows(domain) || hosted.is_some_and(|hd| !self.config.allows(hd)) {
             return refused(
-                "only people of certain organizations may sign in here, and your address is not in one of them"
+                "Only people of certain organizations may sign in here, and your address is not in one of them"
                     .to_owned(),
             );
         }
@@ -239,16 +239,16 @@ impl Provider {
 
     /// What the provider says of itself, asked for once a day.
     async fn metadata(&self, now: DateTime<Utc>) -> Result<CoreProviderMetadata, OidcError> {
-        let mut known = self.known.lock().await;
-        if let Some((metadata, since)) = known.as_ref().filter(|(_, since)| now - *since < KNOWN_FOR) {
-            let _ = since;
-            return Ok(metadata.clone());
+        let known = self.known.lock().await.clone();
+        if let Some((metadata, _)) = known.filter(|(_, since)| now - *since < KNOWN_FOR) {
+            return Ok(metadata);
         }
+        // Without the lock: where the provider is away, nobody waits for somebody else's time-out.
         let http = |request| fetch(self.http.clone(), request);
         let metadata = CoreProviderMetadata::discover_async(self.issuer.clone(), &http)
             .await
             .map_err(|e| OidcError::Unreachable(anyhow::Error::from(e)))?;
-        *known = Some((metadata.clone(), now));
+        *self.known.lock().await = Some((metadata.clone(), now));
         Ok(metadata)
     }
 

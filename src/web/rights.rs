@@ -183,6 +183,10 @@ pub const TABLE: &[Row] = {
         row("GET", "/api/admin/people/{id}/hours", Admin, AdminRead),
         row("PUT", "/api/admin/people/{id}/hours", Admin, AdminWrite),
         row("DELETE", "/api/admin/people/{id}/hours", Admin, AdminWrite),
+        // Never by a token: one that makes tokens makes itself more than it was given.
+        row("GET", "/api/admin/tokens", Admin, AdminRead),
+        row("POST", "/api/admin/tokens", Admin, Never),
+        row("DELETE", "/api/admin/tokens/{id}", Admin, AdminWrite),
         row("GET", "/api/admin/proposals", Admin, AdminRead),
         row("GET", "/api/admin/skills", Admin, AdminRead),
         row("POST", "/api/admin/skills", Admin, AdminWrite),
@@ -306,6 +310,12 @@ pub(super) async fn authenticate(state: &Shared, headers: &HeaderMap) -> Result<
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn what_is_open_to_the_restricted_is_there() {
+        let rows: BTreeSet<_> = TABLE.iter().map(|row| (row.method, row.path)).collect();
+        assert!(OPEN_TO_RESTRICTED.iter().all(|open| rows.contains(open)));
+    }
 
     #[test]
     fn every_operation_has_one_row() {

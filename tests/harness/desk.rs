@@ -204,8 +204,8 @@ impl Desk {
         rows.fetch_all(&self.db).await.expect("the ledger").iter().map(|r| r.get(0)).collect()
     }
 
-    /// A log-in to the API.
-    pub async fn logs_in(&self, name: &str) -> Api {
+    /// The API, to somebody who is not logged in.
+    pub async fn serves(&self) -> Api {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         let router = self.app.router();
@@ -214,11 +214,12 @@ impl Desk {
             reason = "the test's server, which ends with the test's runtime"
         )]
         tokio::spawn(ticketd::web::serve(listener, router, CancellationToken::new()));
-        let mut api = Api {
-            base,
-            token: None,
-            client: reqwest::Client::builder().no_proxy().build().expect("a client"),
-        };
+        Api { base, token: None, client: reqwest::Client::builder().no_proxy().build().expect("a client") }
+    }
+
+    /// A log-in to the API.
+    pub async fn logs_in(&self, name: &str) -> Api {
+        let mut api = self.serves().await;
         let login = serde_json::json!({
             "email": format!("{}@example.org", name.to_lowercase()),
             "password": STAFF_PASSWORD,

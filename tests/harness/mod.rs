@@ -2,6 +2,8 @@
 //! Discord, and people who write mail.
 
 pub mod admin;
+pub mod ask;
+pub mod browser;
 pub mod certificates;
 pub mod children;
 pub mod daemon;
@@ -14,6 +16,7 @@ pub mod ledger;
 pub mod logs;
 pub mod mail;
 pub mod members;
+pub mod oidc;
 pub mod online;
 pub mod postgres;
 pub mod program;

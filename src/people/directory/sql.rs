@@ -115,6 +115,8 @@ pub(super) async fn account(db: &PgPool, id: i64, now: DateTime<Utc>) -> sqlx::R
     sqlx::query_as!(
         Account,
         r#"SELECT EXISTS (SELECT FROM credentials WHERE person_id = $1) AS "has_password!",
+                  EXISTS (SELECT FROM second_factors WHERE person_id = $1 AND confirmed_at IS NOT NULL)
+                    AS "has_second_factor!",
                   (SELECT max(created_at) FROM sessions WHERE person_id = $1) AS last_login_at,
                   (SELECT count(*) FROM sessions WHERE person_id = $1 AND revoked_at IS NULL AND expires_at > $2)
                     AS "sessions!""#,

@@ -16,11 +16,17 @@ pub(super) async fn take_turn_for(tx: &mut Tx, address: &str) -> sqlx::Result<()
 }
 
 /// Letters that somebody asked for, to an address.
-pub(super) async fn asked_since(tx: &mut Tx, address: &str, since: DateTime<Utc>) -> sqlx::Result<i64> {
+pub(super) async fn asked_since(
+    tx: &mut Tx,
+    address: &str,
+    kinds: &[String],
+    since: DateTime<Utc>,
+) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
-        r#"SELECT count(*) AS "n!" FROM account_letters WHERE address = $1 AND created_at > $2 AND kind <> 'changed'"#,
+        r#"SELECT count(*) AS "n!" FROM account_letters WHERE address = $1 AND created_at > $2 AND kind = ANY ($3)"#,
         address,
-        since
+        since,
+        kinds
     )
     .fetch_one(&mut **tx)
     .await

@@ -17,26 +17,31 @@ pub(super) async fn configure(db: &PgPool, survey: bool) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// `None`: surveys are switched off, the requester was asked, or there is no address to ask at.
+/// With when it is to leave. `None`: surveys are switched off, the requester was asked, or there is no address to ask at.
 pub(super) async fn insert_survey(
     tx: &mut Tx,
     ticket: i64,
     requester: i64,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Option<i64>> {
-    sqlx::query_scalar!(
-        "INSERT INTO deliveries (ticket_id, answers_id, kind, channel, recipient_id, address, created_at)
+    due: DateTime<Utc>,
+) -> sqlx::Result<Option<(i64, DateTime<Utc>)>> {
+    let row = sqlx::query!(
+        r#"INSERT INTO deliveries (ticket_id, answers_id, kind, channel, recipient_id, address, created_at)
          SELECT $1, (SELECT max(id) FROM messages WHERE ticket_id = $1 AND kind = 'inbound' AND sender_class = 'human'),
                 'survey', 'email', $2, p.address, $3
          FROM participants p, ticket_settings s
          WHERE s.survey AND p.ticket_id = $1 AND p.person_id = $2 AND p.channel = 'email' AND p.address <> ''
-         ON CONFLICT (ticket_id) WHERE kind = 'survey' DO NOTHING RETURNING id",
+         ON CONFLICT (ticket_id) WHERE kind = 'survey'
+         DO UPDATE SET state = 'waiting', reason = NULL, created_at = excluded.created_at, answers_id = excluded.answers_id
+         WHERE deliveries.state = 'suppressed' AND deliveries.content IS NULL
+         RETURNING id, GREATEST($3, (SELECT max(due_at) + interval '1 minute' FROM deliveries
+                                     WHERE ticket_id = $1 AND kind = 'reply' AND state = 'waiting')) AS "due!""#,
         ticket,
         requester,
-        now
+        due
     )
     .fetch_optional(&mut **tx)
-    .await
+    .await?;
+    Ok(row.map(|r| (r.id, r.due)))
 }
 
 pub(super) async fn rating(db: &PgPool, ticket: i64) -> sqlx::Result<Option<Rating>> {

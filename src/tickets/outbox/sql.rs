@@ -58,7 +58,7 @@ pub(super) async fn insert_replies(
 
 pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delivery>> {
     let row = sqlx::query!(
-        r#"SELECT d.id, d.kind, d.ticket_id, t.subject, t.mailbox, d.recipient_id AS "recipient_id!", p.name AS recipient_name, d.address,
+        r#"SELECT d.id, d.kind, d.ticket_id, t.subject, t.mailbox, t.status, d.recipient_id AS "recipient_id!", p.name AS recipient_name, d.address,
                   d.state, d.rfc_id, d.envelope_from, d.content, d.created_at,
                   NOT EXISTS (SELECT FROM deliveries e WHERE e.ticket_id = d.ticket_id AND e.kind = 'notice'
                               AND e.recipient_id = d.recipient_id AND e.id < d.id) AS "is_first!",
@@ -106,6 +106,7 @@ pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delive
         envelope_from: r.envelope_from,
         content: r.content,
         created_at: r.created_at,
+        is_active: !matches!(r.status.as_str(), "resolved" | "closed"),
         announces_assignment: r.is_first,
         message: r.m_id.map(|id| Carried {
             id: MessageId(id),

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use sha2::{Digest, Sha256};
 
 use super::{Sight, Summary};
@@ -137,7 +137,11 @@ fn place(sort: Sort, filter: &Filter, cursor: &str) -> Result<Place, NoCursor> {
     let part = |from: usize, to: usize| cursor.get(from..to).ok_or(NoCursor);
     let number = |text: &str| u64::from_str_radix(text, 16).map(u64::cast_signed).map_err(|_error| NoCursor);
     let place = Place { id: number(part(0, 16)?)?, key: number(part(16, 32)?)? };
-    if cursor == self::cursor(sort, filter, place) { Ok(place) } else { Err(NoCursor) }
+    // A time that PostgreSQL does not know, nobody was given.
+    let is_time =
+        || DateTime::from_timestamp_micros(place.key).is_some_and(|at| (1970..=9999).contains(&at.year()));
+    let is_ours = cursor == self::cursor(sort, filter, place) && (sort != Sort::Updated || is_time());
+    if is_ours { Ok(place) } else { Err(NoCursor) }
 }
 
 /// How many of the newest tickets that fit a search are ranked.
@@ -229,7 +233,7 @@ mod tests {
     #[test]
     fn a_cursor_is_good_for_its_own_list_and_for_no_other() {
         let open = Filter { status: vec![Status::Open], ..Filter::default() };
-        let here = Place { id: 1042, key: -7 };
+        let here = Place { id: 1042, key: 7 };
         let given = cursor(Sort::Updated, &open, here);
         assert_eq!(place(Sort::Updated, &open, &given), Ok(here));
         assert_eq!(place(Sort::Newest, &open, &given), Err(NoCursor));

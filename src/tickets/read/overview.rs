@@ -21,6 +21,7 @@ pub struct Overview {
 
 /// A ticket that waits for staff.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = WaitingTicket)]
 pub struct Waiting {
     pub ticket: TicketId,
     pub subject: String,

@@ -9,7 +9,7 @@ pub(super) async fn active_by_skill(db: &PgPool) -> sqlx::Result<Vec<(String, i6
     let rows = sqlx::query!(
         r#"SELECT s.slug, count(*) AS "count!"
            FROM ticket_skills ts JOIN skills s ON s.id = ts.skill_id JOIN tickets t ON t.id = ts.ticket_id
-           WHERE t.status IN ('new', 'open', 'pending') GROUP BY s.slug ORDER BY s.slug"#
+           WHERE t.status IN ('new', 'open', 'pending') AND t.deleted_at IS NULL GROUP BY s.slug ORDER BY s.slug"#
     )
     .fetch_all(db)
     .await?;

@@ -15,7 +15,7 @@ mod password;
 mod second_factor;
 pub(super) mod session;
 mod sign_up;
-mod tokens;
+pub(super) mod tokens;
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -38,7 +38,7 @@ fn lifetime(state: &Shared) -> TimeDelta {
     TimeDelta::days(state.config.auth.refresh_days)
 }
 
-fn fault(field: &str, detail: impl ToString) -> Error {
+fn fault(field: &str, detail: &dyn ToString) -> Error {
     Error::Invalid(vec![Fault { field: field.to_owned(), detail: detail.to_string() }])
 }
 
@@ -46,12 +46,12 @@ impl From<AccountError> for Error {
     fn from(error: AccountError) -> Self {
         match error {
             AccountError::SignUpOff | AccountError::Inactive => Self::Refused(error.to_string()),
-            AccountError::NotAnAddress | AccountError::OwnAddress => fault("email", error),
-            AccountError::Name => fault("name", error),
-            AccountError::BadLink => fault("token", error),
+            AccountError::NotAnAddress | AccountError::OwnAddress => fault("email", &error),
+            AccountError::Name => fault("name", &error),
+            AccountError::BadLink => fault("token", &error),
             AccountError::WeakPassword(_)
             | AccountError::WrongPassword
-            | AccountError::NotTheChosenPassword { .. } => fault("password", error),
+            | AccountError::NotTheChosenPassword { .. } => fault("password", &error),
             AccountError::NoPassword | AccountError::HasAccount => Self::Conflict(error.to_string()),
             AccountError::SecondFactor(error) => error.into(),
             AccountError::Database(error) => error.into(),
@@ -69,7 +69,7 @@ impl From<SecondFactorError> for Error {
             SecondFactorError::AlreadyActive | SecondFactorError::NotActive => {
                 Self::Conflict(error.to_string())
             }
-            SecondFactorError::WrongCode => fault("code", error),
+            SecondFactorError::WrongCode => fault("code", &error),
             SecondFactorError::TooMany => Self::TooMany(TOO_MANY_CODES),
             SecondFactorError::Database(error) => error.into(),
             SecondFactorError::Other(error) => error.into(),

@@ -91,7 +91,7 @@ struct Eyes {
 
 impl Eyes {
     async fn of(state: &Shared, caller: &Caller) -> sqlx::Result<Self> {
-        let sight = caller.sight(state.config.assignment.moderators_see_all);
+        let sight = caller.sight(state.settings.current().await.assignment.moderators_see_all);
         let skills = match sight {
             Sight::Moderator(person) => people::skills_of(&state.db, person).await?,
             Sight::All | Sight::Requester(_) => Vec::new(),

@@ -229,7 +229,6 @@ fn push_place(query: &mut Query, sort: Sort, begin: Option<Place>) {
 const BLOCKS: [(u32, char); 3] = [(12, 'a'), (15, 'b'), (18, 'c')];
 
 /// What fits a search, best first, among the newest that fit.
-#[expect(clippy::too_many_arguments, reason = "what a page depends on, as in `page`, and the words")]
 async fn searched_for(
     db: &PgPool,
     sight: Sight,

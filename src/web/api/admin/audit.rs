@@ -36,7 +36,7 @@ struct ListQuery {
 }
 
 #[derive(Serialize, ToSchema)]
-struct Entries {
+struct AuditEntries {
     entries: Vec<Entry>,
     next_cursor: Option<String>,
 }
@@ -47,9 +47,12 @@ struct Entries {
     path = "/api/admin/audit",
     tag = "operations",
     params(ListQuery),
-    responses((status = 200, description = "Newest first", body = Entries))
+    responses((status = 200, description = "Newest first", body = AuditEntries))
 )]
-async fn list(State(state): State<Shared>, Params(query): Params<ListQuery>) -> Result<Json<Entries>, Error> {
+async fn list(
+    State(state): State<Shared>,
+    Params(query): Params<ListQuery>,
+) -> Result<Json<AuditEntries>, Error> {
     let limit = page::limit(query.limit)?;
     let filter = Filter {
         actor: query.actor.map(PersonId),
@@ -59,7 +62,7 @@ async fn list(State(state): State<Shared>, Params(query): Params<ListQuery>) -> 
     };
     let entries = audit::list(&state.db, &filter, limit + 1).await?;
     let (entries, next_cursor) = page::cut(entries, limit, |entry| entry.seq.to_string());
-    Ok(Json(Entries { entries, next_cursor }))
+    Ok(Json(AuditEntries { entries, next_cursor }))
 }
 
 /// Goes through the whole log: was anything changed or removed?

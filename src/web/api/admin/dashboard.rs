@@ -43,11 +43,11 @@ struct Dashboard {
     undelivered: BTreeMap<String, i64>,
     failing_mailboxes: Vec<Mailbox>,
     /// Staff that is away now.
-    away: Vec<Colleague>,
+    away: Vec<AwayColleague>,
 }
 
 #[derive(Serialize, ToSchema)]
-struct Colleague {
+struct AwayColleague {
     id: PersonId,
     name: String,
 }
@@ -74,6 +74,6 @@ async fn dashboard(State(state): State<Shared>) -> Result<Json<Dashboard>, Error
         dead_jobs: backlog.dead.into_iter().collect(),
         undelivered: outbox::count_unsent(&state.db).await?.into_iter().collect(),
         failing_mailboxes: mailboxes.into_iter().filter(|mailbox| mailbox.failing_since.is_some()).collect(),
-        away: away.into_iter().map(|(id, name)| Colleague { id, name }).collect(),
+        away: away.into_iter().map(|(id, name)| AwayColleague { id, name }).collect(),
     }))
 }

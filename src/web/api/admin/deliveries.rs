@@ -41,7 +41,7 @@ struct ListQuery {
 }
 
 #[derive(Serialize, ToSchema)]
-struct Deliveries {
+struct UnsentDeliveries {
     deliveries: Vec<Unsent>,
     next_cursor: Option<String>,
 }
@@ -52,12 +52,12 @@ struct Deliveries {
     path = "/api/admin/deliveries",
     tag = "operations",
     params(ListQuery),
-    responses((status = 200, description = "By number", body = Deliveries))
+    responses((status = 200, description = "By number", body = UnsentDeliveries))
 )]
 async fn list(
     State(state): State<Shared>,
     Params(query): Params<ListQuery>,
-) -> Result<Json<Deliveries>, Error> {
+) -> Result<Json<UnsentDeliveries>, Error> {
     let limit = page::limit(query.limit)?;
     if query.state.as_deref().is_some_and(|wanted| !UNSENT_STATES.contains(&wanted)) {
         return Err(Error::BadRequest(format!("state is one of {}", UNSENT_STATES.join(", "))));
@@ -65,11 +65,11 @@ async fn list(
     let filter = UnsentFilter { state: query.state, after: page::after(query.cursor.as_deref())? };
     let found = outbox::unsent_page(&state.db, &filter, limit + 1).await?;
     let (deliveries, next_cursor) = page::cut(found, limit, |delivery| delivery.id.to_string());
-    Ok(Json(Deliveries { deliveries, next_cursor }))
+    Ok(Json(UnsentDeliveries { deliveries, next_cursor }))
 }
 
 #[derive(Serialize, ToSchema)]
-struct Delivery {
+struct UnsentDelivery {
     #[serde(flatten)]
     delivery: Unsent,
     /// Oldest first.
@@ -82,11 +82,14 @@ struct Delivery {
     path = "/api/admin/deliveries/{id}",
     tag = "operations",
     params(("id" = i64, Path, description = "The delivery's number")),
-    responses((status = 200, description = "The delivery", body = Delivery))
+    responses((status = 200, description = "The delivery", body = UnsentDelivery))
 )]
-async fn detail(State(state): State<Shared>, Named(id): Named<DeliveryId>) -> Result<Json<Delivery>, Error> {
+async fn detail(
+    State(state): State<Shared>,
+    Named(id): Named<DeliveryId>,
+) -> Result<Json<UnsentDelivery>, Error> {
     let (delivery, attempts) = outbox::one(&state.db, id).await?.ok_or(Error::NotFound)?;
-    Ok(Json(Delivery { delivery, attempts }))
+    Ok(Json(UnsentDelivery { delivery, attempts }))
 }
 
 /// Sends it after all.

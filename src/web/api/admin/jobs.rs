@@ -154,13 +154,13 @@ async fn cancel(
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct OfKind {
+struct JobsOfKind {
     #[schema(example = "deliver")]
     kind: String,
 }
 
 #[derive(Serialize, ToSchema)]
-struct Retried {
+struct JobsRetried {
     /// Dead letters that are back at work.
     retried: i64,
 }
@@ -170,13 +170,13 @@ struct Retried {
     post,
     path = "/api/admin/jobs/retry",
     tag = "operations",
-    request_body = OfKind,
-    responses((status = 200, description = "They are back at work", body = Retried))
+    request_body = JobsOfKind,
+    responses((status = 200, description = "They are back at work", body = JobsRetried))
 )]
 async fn retry_all(
     State(state): State<Shared>,
     caller: Caller,
-    Input { value: body, once }: Input<OfKind>,
+    Input { value: body, once }: Input<JobsOfKind>,
 ) -> Result<Response, Error> {
     let wrong = |detail| Error::Invalid(vec![Fault { field: "kind".to_owned(), detail }]);
     let kind = kind_named(&body.kind).map_err(wrong)?;
@@ -191,5 +191,5 @@ async fn retry_all(
         audit::record(&mut tx, caller.actor(), "job.all_retried", &format!("kind:{}", kind.name), &data, now)
             .await?;
     }
-    once.commit(tx, &state, &caller, StatusCode::OK, &Retried { retried }).await
+    once.commit(tx, &state, &caller, StatusCode::OK, &JobsRetried { retried }).await
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -116,7 +116,7 @@ struct ListQuery {
 }
 
 #[derive(Serialize, ToSchema)]
-struct Entries {
+struct LedgerEntries {
     entries: Vec<Entry>,
     next_cursor: Option<String>,
 }
@@ -136,12 +136,21 @@ fn one_of(name: &str, given: Option<&str>, known: &[&str]) -> Result<(), Error> 
     path = "/api/admin/ledger",
     tag = "operations",
     params(ListQuery),
-    responses((status = 200, description = "Newest first", body = Entries))
+    responses((status = 200, description = "Newest first", body = LedgerEntries))
 )]
-async fn list(State(state): State<Shared>, Params(query): Params<ListQuery>) -> Result<Json<Entries>, Error> {
+async fn list(
+    State(state): State<Shared>,
+    Params(query): Params<ListQuery>,
+) -> Result<Json<LedgerEntries>, Error> {
     let limit = page::limit(query.limit)?;
     one_of("fate", query.fate.as_deref(), &FATES)?;
     one_of("source", query.source.as_deref(), &SOURCES)?;
+    for time in [query.from, query.until].into_iter().flatten() {
+        // The database's calendar ends before ours does.
+        if !(1..=9999).contains(&time.year()) {
+            return Err(Error::BadRequest("from and until are times of the years 1 to 9999".to_owned()));
+        }
+    }
     let filter = Filter {
         fate: query.fate,
         source: query.source,
@@ -152,7 +161,7 @@ async fn list(State(state): State<Shared>, Params(query): Params<ListQuery>) -> 
     };
     let entries = ledger::page(&state.db, &filter, limit + 1).await?;
     let (entries, next_cursor) = page::cut(entries, limit, |entry| entry.id.to_string());
-    Ok(Json(Entries { entries, next_cursor }))
+    Ok(Json(LedgerEntries { entries, next_cursor }))
 }
 
 /// One row with its fate and the reason for it.

@@ -16,11 +16,13 @@ mod settings;
 mod skills;
 mod snippets;
 mod staff;
+mod tokens;
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .merge(people::router())
         .merge(staff::router())
+        .merge(tokens::router())
         .merge(skills::router())
         .merge(snippets::router())
         .merge(settings::router())

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use super::page;
 use super::staff::{AwayPeriod, Hours};
 use crate::ids::PersonId;
-use crate::people::directory::{self, Account, Change, Filter, Identity, Listed, NewPerson};
+use crate::people::directory::{self, Account, Cap, Change, Filter, Identity, Listed, NewPerson};
 use crate::people::{OwnSkill, Role};
 use crate::queue;
 use crate::web::State as Shared;
@@ -75,7 +75,7 @@ async fn list(State(state): State<Shared>, Params(query): Params<ListQuery>) -> 
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Entered {
+struct NewPersonEntry {
     #[schema(example = "Bea")]
     name: String,
     #[schema(example = "bea@example.org")]
@@ -84,7 +84,7 @@ struct Entered {
 }
 
 #[derive(Serialize, ToSchema)]
-struct Created {
+struct PersonCreated {
     id: PersonId,
 }
 
@@ -93,13 +93,13 @@ struct Created {
     post,
     path = "/api/admin/people",
     tag = "people",
-    request_body = Entered,
-    responses((status = 201, description = "They are entered", body = Created))
+    request_body = NewPersonEntry,
+    responses((status = 201, description = "They are entered", body = PersonCreated))
 )]
 async fn create(
     State(state): State<Shared>,
     caller: Caller,
-    Input { value: body, once }: Input<Entered>,
+    Input { value: body, once }: Input<NewPersonEntry>,
 ) -> Result<Response, Error> {
     if let Some(answer) = once.replay(&state, &caller).await? {
         return Ok(answer);
@@ -107,11 +107,11 @@ async fn create(
     let new = NewPerson { name: body.name, email: body.email, role: body.role };
     let mut tx = state.db.begin().await?;
     let id = directory::create(&mut tx, &state.config, &new, caller.actor(), state.clock.now()).await?;
-    once.commit(tx, &state, &caller, StatusCode::CREATED, &Created { id }).await
+    once.commit(tx, &state, &caller, StatusCode::CREATED, &PersonCreated { id }).await
 }
 
 #[derive(Serialize, ToSchema)]
-struct Profile {
+struct PersonProfile {
     #[serde(flatten)]
     person: Listed,
     identities: Vec<Identity>,
@@ -124,9 +124,9 @@ struct Profile {
     last_assigned_at: Option<DateTime<Utc>>,
 }
 
-async fn profile(state: &Shared, id: PersonId) -> Result<Json<Profile>, Error> {
+async fn profile(state: &Shared, id: PersonId) -> Result<Json<PersonProfile>, Error> {
     let found = directory::profile(&state.db, id, state.clock.now()).await?.ok_or(Error::NotFound)?;
-    Ok(Json(Profile {
+    Ok(Json(PersonProfile {
         person: found.person,
         identities: found.identities,
         skills: found.skills,
@@ -143,30 +143,34 @@ async fn profile(state: &Shared, id: PersonId) -> Result<Json<Profile>, Error> {
     path = "/api/admin/people/{id}",
     tag = "people",
     params(("id" = i64, Path, description = "The person's number")),
-    responses((status = 200, description = "The person", body = Profile))
+    responses((status = 200, description = "The person", body = PersonProfile))
 )]
-async fn detail(State(state): State<Shared>, Named(id): Named<PersonId>) -> Result<Json<Profile>, Error> {
+async fn detail(
+    State(state): State<Shared>,
+    Named(id): Named<PersonId>,
+) -> Result<Json<PersonProfile>, Error> {
     profile(&state, id).await
 }
 
 /// What is to be changed; what is left out stays as it is.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Changed {
+struct PersonChange {
     name: Option<String>,
     /// What an admin makes of them; a role by Discord counts beside it.
     role: Option<Role>,
     active: Option<bool>,
     away: Option<bool>,
     /// Active tickets they may hold at once; null: the configured number.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "cap")]
     #[schema(value_type = Option<i32>)]
-    cap: Option<Option<i32>>,
+    cap: Option<Cap>,
 }
 
 /// Null is a value; what is not there is none.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<i32>>, D::Error> {
-    Option::<i32>::deserialize(deserializer).map(Some)
+fn cap<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cap>, D::Error> {
+    let own = Option::<i32>::deserialize(deserializer)?;
+    Ok(Some(own.map_or(Cap::Configured, Cap::Own)))
 }
 
 /// Changes a person. Who loses a role or is switched off is logged out, and their tickets are given to others. The last active
@@ -176,9 +180,9 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<i32
     path = "/api/admin/people/{id}",
     tag = "people",
     params(("id" = i64, Path, description = "The person's number")),
-    request_body = Changed,
+    request_body = PersonChange,
     responses(
-        (status = 200, description = "The person as they are now", body = Profile),
+        (status = 200, description = "The person as they are now", body = PersonProfile),
         (status = 409, description = "They are the last active admin, or were merged into another",
          body = crate::web::error::Problem, content_type = "application/problem+json"),
     )
@@ -187,8 +191,8 @@ async fn change(
     State(state): State<Shared>,
     caller: Caller,
     Named(id): Named<PersonId>,
-    Input { value: body, .. }: Input<Changed>,
-) -> Result<Json<Profile>, Error> {
+    Input { value: body, .. }: Input<PersonChange>,
+) -> Result<Json<PersonProfile>, Error> {
     let change =
         Change { name: body.name, role: body.role, active: body.active, away: body.away, cap: body.cap };
     let mut tx = state.db.begin().await?;
@@ -225,7 +229,7 @@ async fn remove(
 }
 
 #[derive(Serialize, ToSchema)]
-struct Ended {
+struct SessionsEnded {
     /// Log-ins that were ended.
     sessions: u64,
 }
@@ -236,15 +240,15 @@ struct Ended {
     path = "/api/admin/people/{id}/sessions",
     tag = "people",
     params(("id" = i64, Path, description = "The person's number")),
-    responses((status = 200, description = "They are logged out", body = Ended))
+    responses((status = 200, description = "They are logged out", body = SessionsEnded))
 )]
 async fn log_out(
     State(state): State<Shared>,
     caller: Caller,
     Named(id): Named<PersonId>,
-) -> Result<Json<Ended>, Error> {
+) -> Result<Json<SessionsEnded>, Error> {
     let mut tx = state.db.begin().await?;
     let sessions = directory::log_out(&mut tx, id, caller.actor(), state.clock.now()).await?;
     tx.commit().await?;
-    Ok(Json(Ended { sessions }))
+    Ok(Json(SessionsEnded { sessions }))
 }

@@ -19,7 +19,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
 }
 
 #[derive(Serialize, ToSchema)]
-struct All {
+struct AllSettings {
     settings: Vec<Setting>,
 }
 
@@ -28,10 +28,10 @@ struct All {
     get,
     path = "/api/admin/settings",
     tag = "settings",
-    responses((status = 200, description = "All of them", body = All))
+    responses((status = 200, description = "AllSettings of them", body = AllSettings))
 )]
-async fn list(State(state): State<Shared>) -> Result<Json<All>, Error> {
-    Ok(Json(All { settings: state.settings.list().await? }))
+async fn list(State(state): State<Shared>) -> Result<Json<AllSettings>, Error> {
+    Ok(Json(AllSettings { settings: state.settings.list().await? }))
 }
 
 /// One setting.
@@ -48,7 +48,7 @@ async fn detail(State(state): State<Shared>, Named(key): Named<String>) -> Resul
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewValue {
+struct SettingValue {
     /// Of the kind that the file has there: a number, true or false, a list of texts.
     value: Value,
 }
@@ -59,14 +59,14 @@ struct NewValue {
     path = "/api/admin/settings/{key}",
     tag = "settings",
     params(("key" = String, Path, description = "As in the file: `assignment.cap_default`")),
-    request_body = NewValue,
+    request_body = SettingValue,
     responses((status = 200, description = "The setting as it is now", body = Setting))
 )]
 async fn set(
     State(state): State<Shared>,
     caller: Caller,
     Named(key): Named<String>,
-    Input { value: body, .. }: Input<NewValue>,
+    Input { value: body, .. }: Input<SettingValue>,
 ) -> Result<Json<Setting>, Error> {
     let mut tx = state.db.begin().await?;
     state.settings.set(&mut tx, &key, &body.value, caller.actor(), state.clock.now()).await?;

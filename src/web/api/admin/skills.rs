@@ -46,7 +46,7 @@ struct SkillUse {
 }
 
 #[derive(Serialize, ToSchema)]
-struct Skills {
+struct SkillCatalogue {
     skills: Vec<SkillUse>,
 }
 
@@ -67,12 +67,12 @@ fn with_use(listed: Listed, active: &BTreeMap<String, i64>) -> SkillUse {
     get,
     path = "/api/admin/skills",
     tag = "skills",
-    responses((status = 200, description = "By slug", body = Skills))
+    responses((status = 200, description = "By slug", body = SkillCatalogue))
 )]
-async fn list(State(state): State<Shared>) -> Result<Json<Skills>, Error> {
+async fn list(State(state): State<Shared>) -> Result<Json<SkillCatalogue>, Error> {
     let active = needed::active_by_skill(&state.db).await?.into_iter().collect();
     let skills = catalogue::list(&state.db).await?.into_iter().map(|l| with_use(l, &active)).collect();
-    Ok(Json(Skills { skills }))
+    Ok(Json(SkillCatalogue { skills }))
 }
 
 async fn one(state: &Shared, slug: &str) -> Result<Json<SkillUse>, Error> {
@@ -134,7 +134,7 @@ async fn create(
 /// What is to be changed; what is left out stays as it is.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Changed {
+struct SkillChange {
     name: Option<String>,
     /// All of them.
     aliases: Option<Vec<String>>,
@@ -147,7 +147,7 @@ struct Changed {
     path = "/api/admin/skills/{slug}",
     tag = "skills",
     params(("slug" = String, Path, description = "The skill's slug")),
-    request_body = Changed,
+    request_body = SkillChange,
     responses(
         (status = 200, description = "The skill as it is now", body = SkillUse),
         (status = 409, description = "An alias stands for another skill already",
@@ -158,7 +158,7 @@ async fn change(
     State(state): State<Shared>,
     caller: Caller,
     Named(slug): Named<String>,
-    Input { value: body, .. }: Input<Changed>,
+    Input { value: body, .. }: Input<SkillChange>,
 ) -> Result<Json<SkillUse>, Error> {
     let change = Change { name: body.name, aliases: body.aliases, description: body.description };
     let mut tx = state.db.begin().await?;

@@ -49,7 +49,7 @@ async fn detail(State(state): State<Shared>, Named(name): Named<String>) -> Resu
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Text {
+struct SnippetText {
     /// Up to 10000 characters.
     body: String,
 }
@@ -60,14 +60,14 @@ struct Text {
     path = "/api/admin/snippets/{name}",
     tag = "snippets",
     params(("name" = String, Path, description = "1 to 32 of a-z, 0-9, - and _")),
-    request_body = Text,
+    request_body = SnippetText,
     responses((status = 200, description = "The snippet as it is now", body = Snippet))
 )]
 async fn save(
     State(state): State<Shared>,
     caller: Caller,
     Named(name): Named<String>,
-    Input { value: body, .. }: Input<Text>,
+    Input { value: body, .. }: Input<SnippetText>,
 ) -> Result<Json<Snippet>, Error> {
     let now = state.clock.now();
     let mut tx = state.db.begin().await?;

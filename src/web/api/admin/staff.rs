@@ -36,7 +36,7 @@ async fn known(state: &Shared, id: PersonId) -> Result<(), Error> {
 }
 
 #[derive(Serialize, ToSchema)]
-struct Skills {
+struct OwnSkills {
     skills: Vec<OwnSkill>,
 }
 
@@ -46,16 +46,16 @@ struct Skills {
     path = "/api/admin/people/{id}/skills",
     tag = "people",
     params(("id" = i64, Path, description = "The person's number")),
-    responses((status = 200, description = "By slug", body = Skills))
+    responses((status = 200, description = "By slug", body = OwnSkills))
 )]
-async fn skills(State(state): State<Shared>, Named(id): Named<PersonId>) -> Result<Json<Skills>, Error> {
+async fn skills(State(state): State<Shared>, Named(id): Named<PersonId>) -> Result<Json<OwnSkills>, Error> {
     known(&state, id).await?;
-    Ok(Json(Skills { skills: people::skills_of(&state.db, id).await? }))
+    Ok(Json(OwnSkills { skills: people::skills_of(&state.db, id).await? }))
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Level {
+struct LevelOfSkill {
     /// 1 (knows a little) to 5 (knows it all).
     #[schema(minimum = 1, maximum = 5)]
     level: i32,
@@ -84,14 +84,18 @@ struct AllSkills {
     tag = "people",
     params(("id" = i64, Path, description = "The person's number")),
     request_body = AllSkills,
-    responses((status = 200, description = "Their skills now", body = Skills))
+    responses(
+        (status = 200, description = "Their skills now", body = OwnSkills),
+        (status = 409, description = "They are not staff", body = crate::web::error::Problem,
+         content_type = "application/problem+json"),
+    )
 )]
 async fn replace_skills(
     State(state): State<Shared>,
     caller: Caller,
     Named(id): Named<PersonId>,
     Input { value: body, .. }: Input<AllSkills>,
-) -> Result<Json<Skills>, Error> {
+) -> Result<Json<OwnSkills>, Error> {
     known(&state, id).await?;
     let wanted: Vec<_> = body.skills.into_iter().map(|skill| (skill.slug, skill.level)).collect();
     let mut tx = state.db.begin().await?;
@@ -99,7 +103,7 @@ async fn replace_skills(
     let skills = levels::skills_in(&mut tx, id).await?;
     tx.commit().await?;
     queue::ring(&state.db).await;
-    Ok(Json(Skills { skills }))
+    Ok(Json(OwnSkills { skills }))
 }
 
 /// Sets how well a person has one skill.
@@ -108,22 +112,26 @@ async fn replace_skills(
     path = "/api/admin/people/{id}/skills/{slug}",
     tag = "people",
     params(("id" = i64, Path, description = "The person's number"), ("slug" = String, Path, description = "The skill")),
-    request_body = Level,
-    responses((status = 200, description = "Their skills now", body = Skills))
+    request_body = LevelOfSkill,
+    responses(
+        (status = 200, description = "Their skills now", body = OwnSkills),
+        (status = 409, description = "They are not staff", body = crate::web::error::Problem,
+         content_type = "application/problem+json"),
+    )
 )]
 async fn set_skill(
     State(state): State<Shared>,
     caller: Caller,
     Named((id, slug)): Named<(PersonId, String)>,
-    Input { value: body, .. }: Input<Level>,
-) -> Result<Json<Skills>, Error> {
+    Input { value: body, .. }: Input<LevelOfSkill>,
+) -> Result<Json<OwnSkills>, Error> {
     known(&state, id).await?;
     let mut tx = state.db.begin().await?;
     levels::set(&mut tx, id, &slug, body.level, caller.actor(), state.clock.now()).await?;
     let skills = levels::skills_in(&mut tx, id).await?;
     tx.commit().await?;
     queue::ring(&state.db).await;
-    Ok(Json(Skills { skills }))
+    Ok(Json(OwnSkills { skills }))
 }
 
 /// Takes a skill from a person, or refuses what they proposed.
@@ -153,7 +161,7 @@ async fn remove_skill(
     path = "/api/admin/people/{id}/skills/{slug}/confirm",
     tag = "people",
     params(("id" = i64, Path, description = "The person's number"), ("slug" = String, Path, description = "The skill")),
-    responses((status = 200, description = "Their skills now", body = Skills))
+    responses((status = 200, description = "Their skills now", body = OwnSkills))
 )]
 async fn confirm_skill(
     State(state): State<Shared>,
@@ -169,11 +177,11 @@ async fn confirm_skill(
         return Err(Error::NotFound);
     }
     let skills = levels::skills_in(&mut tx, id).await?;
-    once.commit(tx, &state, &caller, StatusCode::OK, &Skills { skills }).await
+    once.commit(tx, &state, &caller, StatusCode::OK, &OwnSkills { skills }).await
 }
 
 #[derive(Serialize, ToSchema)]
-struct Periods {
+struct AwayPeriods {
     /// By beginning.
     periods: Vec<AwayPeriod>,
 }
@@ -184,16 +192,16 @@ struct Periods {
     path = "/api/admin/people/{id}/away",
     tag = "people",
     params(("id" = i64, Path, description = "The person's number")),
-    responses((status = 200, description = "By beginning", body = Periods))
+    responses((status = 200, description = "By beginning", body = AwayPeriods))
 )]
-async fn away(State(state): State<Shared>, Named(id): Named<PersonId>) -> Result<Json<Periods>, Error> {
+async fn away(State(state): State<Shared>, Named(id): Named<PersonId>) -> Result<Json<AwayPeriods>, Error> {
     known(&state, id).await?;
-    Ok(Json(Periods { periods: hours::away_periods(&state.db, id, state.clock.now()).await? }))
+    Ok(Json(AwayPeriods { periods: hours::away_periods(&state.db, id, state.clock.now()).await? }))
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewPeriod {
+struct NewAwayPeriod {
     from: DateTime<Utc>,
     /// The first moment at which they are back.
     until: DateTime<Utc>,
@@ -202,20 +210,20 @@ struct NewPeriod {
     note: String,
 }
 
-/// Enters a period in which a person is given no tickets. Periods may overlap.
+/// Enters a period in which a person is given no tickets. AwayPeriods may overlap.
 #[utoipa::path(
     post,
     path = "/api/admin/people/{id}/away",
     tag = "people",
     params(("id" = i64, Path, description = "The person's number")),
-    request_body = NewPeriod,
+    request_body = NewAwayPeriod,
     responses((status = 201, description = "It is entered", body = AwayPeriod))
 )]
 async fn add_away(
     State(state): State<Shared>,
     caller: Caller,
     Named(id): Named<PersonId>,
-    Input { value: body, once }: Input<NewPeriod>,
+    Input { value: body, once }: Input<NewAwayPeriod>,
 ) -> Result<Response, Error> {
     known(&state, id).await?;
     if let Some(answer) = once.replay(&state, &caller).await? {
@@ -360,7 +368,11 @@ async fn working_hours(
     tag = "people",
     params(("id" = i64, Path, description = "The person's number")),
     request_body = Hours,
-    responses((status = 200, description = "Their working hours now", body = HoursOf))
+    responses(
+        (status = 200, description = "Their working hours now", body = HoursOf),
+        (status = 409, description = "They are not staff", body = crate::web::error::Problem,
+         content_type = "application/problem+json"),
+    )
 )]
 async fn set_hours(
     State(state): State<Shared>,

@@ -184,14 +184,14 @@ async fn propose_skills(
     Input { value: body, .. }: Input<Proposal>,
 ) -> Result<Json<Vec<Skill>>, Error> {
     if body.skills.len() > MOST_SKILLS {
-        return Err(fault("skills", format!("at most {MOST_SKILLS} skills are taken at once")));
+        return Err(fault("skills", &format!("at most {MOST_SKILLS} skills are taken at once")));
     }
     let now = state.clock.now();
     for (index, skill) in body.skills.iter().enumerate() {
         let proposed = people::propose_skill(&state.db, caller.person, &skill.slug, skill.level, now).await;
         proposed.map_err(|error| match error {
-            SkillError::Unknown(_) => fault(&format!("skills[{index}].slug"), error),
-            SkillError::Level => fault(&format!("skills[{index}].level"), error),
+            SkillError::Unknown(_) => fault(&format!("skills[{index}].slug"), &error),
+            SkillError::Level => fault(&format!("skills[{index}].level"), &error),
             SkillError::Confirmed { .. } => Error::Conflict(error.to_string()),
             SkillError::NotStaff => Error::Forbidden,
             SkillError::Database(error) => error.into(),

@@ -261,8 +261,8 @@ impl From<SignInError> for Error {
             SignInError::Unusable | SignInError::Inactive | SignInError::TooMany => {
                 Self::Refused(error.to_string())
             }
-            SignInError::BadLink => fault("token", error),
-            SignInError::WrongPassword { .. } => fault("password", error),
+            SignInError::BadLink => fault("token", &error),
+            SignInError::WrongPassword { .. } => fault("password", &error),
             SignInError::NeedsCode | SignInError::Code(SecondFactorError::WrongCode) => {
                 Self::SecondFactor(error.to_string())
             }

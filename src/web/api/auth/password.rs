@@ -56,8 +56,8 @@ async fn change(
     accounts::change_password(db, caller.actor(), person, session, body.current, body.new, now)
         .await
         .map_err(|error| match error {
-            AccountError::WrongPassword => fault("current", error),
-            AccountError::WeakPassword(_) => fault("new", error),
+            AccountError::WrongPassword => fault("current", &error),
+            AccountError::WeakPassword(_) => fault("new", &error),
             other => other.into(),
         })?;
     queue::ring(db).await;

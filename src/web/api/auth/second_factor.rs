@@ -77,9 +77,9 @@ async fn enrol(
     state.limits.log_in(client, &format!("person:{}", caller.person))?;
     let person = people::person(&state.db, caller.person).await?.ok_or(Error::Unauthorized)?;
     if accounts::has_password(&state.db, person.id).await? {
-        let password = body.password.ok_or_else(|| fault("password", "type your password as well"))?;
+        let password = body.password.ok_or_else(|| fault("password", &"type your password as well"))?;
         if !accounts::is_password(&state.db, person.id, password).await? {
-            return Err(fault("password", "that is not your password"));
+            return Err(fault("password", &"that is not your password"));
         }
     }
     let account = person.email.unwrap_or(person.name);

@@ -64,7 +64,8 @@ async fn sign_up(
 ) -> Result<(StatusCode, Json<Mailed>), Error> {
     state.limits.letter(client)?;
     let now = state.clock.now();
-    accounts::sign_up(&state.db, &state.config, &body.email, &body.name, body.password, now).await?;
+    let config = state.settings.current().await;
+    accounts::sign_up(&state.db, &config, &body.email, &body.name, body.password, now).await?;
     queue::ring(&state.db).await;
     Ok((StatusCode::ACCEPTED, Json(MAILED)))
 }

@@ -10,6 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::fault;
+use crate::ids::PersonId;
 use crate::people::api_tokens::{self, ApiToken, TokenError};
 use crate::web::State as Shared;
 use crate::web::error::Error;
@@ -21,7 +22,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
 }
 
 #[derive(Serialize, ToSchema)]
-struct Token {
+pub(in crate::web::api) struct Token {
     id: i64,
     name: String,
     /// The last four characters of the token.
@@ -61,20 +62,20 @@ async fn list(State(state): State<Shared>, caller: Caller) -> Result<Json<Vec<To
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Create {
+pub(in crate::web::api) struct Create {
     /// What it is for: 1 to 100 characters.
     #[schema(example = "nightly export")]
-    name: String,
+    pub(in crate::web::api) name: String,
     /// What it may be used for: `tickets:read`, `tickets:write`, `reports:read`, `admin:read`, `admin:write`. It never gives
     /// more than the person may do.
     #[schema(example = json!(["tickets:read"]))]
-    scopes: Vec<String>,
+    pub(in crate::web::api) scopes: Vec<String>,
     /// Within a year; left out: 90 days.
-    expires_at: Option<DateTime<Utc>>,
+    pub(in crate::web::api) expires_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Serialize, ToSchema)]
-struct Created {
+pub(in crate::web::api) struct Created {
     /// To be sent as `Authorization: Bearer`. It is shown this once.
     #[schema(example = "tdk_…")]
     token: String,
@@ -95,25 +96,34 @@ async fn create(
     caller: Caller,
     Input { value: body, .. }: Input<Create>,
 ) -> Result<(StatusCode, Json<Created>), Error> {
+    make(&state, &caller, caller.person, body).await
+}
+
+/// Makes a token that acts for a person.
+pub(in crate::web::api) async fn make(
+    state: &Shared,
+    caller: &Caller,
+    person: PersonId,
+    body: Create,
+) -> Result<(StatusCode, Json<Created>), Error> {
     let unknown = body.scopes.iter().position(|scope| Scope::ALL.iter().all(|known| known.as_str() != scope));
     if let Some(index) = unknown {
         let known: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
-        return Err(fault(&format!("scopes[{index}]"), format!("is none of {}", known.join(", "))));
+        return Err(fault(&format!("scopes[{index}]"), &format!("is none of {}", known.join(", "))));
     }
     let (db, now) = (&state.db, state.clock.now());
     let mut scopes = body.scopes;
     scopes.sort_unstable();
     scopes.dedup();
-    let created =
-        api_tokens::create(db, caller.actor(), caller.person, &body.name, &scopes, body.expires_at, now)
-            .await
-            .map_err(|error| match error {
-                TokenError::Name => fault("name", error),
-                TokenError::NoScopes => fault("scopes", error),
-                TokenError::Expiry => fault("expires_at", error),
-                TokenError::TooMany => Error::Conflict(error.to_string()),
-                TokenError::Database(error) => error.into(),
-            })?;
+    let created = api_tokens::create(db, caller.actor(), person, &body.name, &scopes, body.expires_at, now)
+        .await
+        .map_err(|error| match error {
+            TokenError::Name => fault("name", &error),
+            TokenError::NoScopes => fault("scopes", &error),
+            TokenError::Expiry => fault("expires_at", &error),
+            TokenError::TooMany => Error::Conflict(error.to_string()),
+            TokenError::Database(error) => error.into(),
+        })?;
     let body = Created { token: created.secret.expose().to_owned(), about: created.token.into() };
     Ok((StatusCode::CREATED, Json(body)))
 }

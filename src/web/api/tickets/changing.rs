@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -14,11 +14,11 @@ use super::messages::closed_too_long;
 use super::{act, caps, changed, expected, known_category, locked, seen, tagged};
 use crate::audit;
 use crate::ids::PersonId;
-use crate::tickets::patch::{self, Patch};
+use crate::tickets::patch::{self, Deadline, Patch};
 use crate::tickets::read::{self, Holder, Summary};
 use crate::tickets::{self, Priority, Status, actions, removal};
 use crate::web::State as Shared;
-use crate::web::error::Error;
+use crate::web::error::{Error, Fault};
 use crate::web::idempotency::Once;
 use crate::web::request::{Caller, Input, Named, Number};
 
@@ -46,21 +46,31 @@ struct Changes {
     #[schema(max_items = 20)]
     tags: Option<Vec<String>>,
     /// null: without one.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default)]
     #[schema(value_type = Option<DateTime<Utc>>)]
-    deadline_at: Option<Option<DateTime<Utc>>>,
+    deadline_at: Field<DateTime<Utc>>,
     /// A member of staff; null: nobody.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default)]
     #[schema(value_type = Option<i64>)]
-    assignee_id: Option<Option<PersonId>>,
+    assignee_id: Field<PersonId>,
     /// Give it to them even if they have as many open tickets as they may have.
     #[serde(default)]
     force: bool,
 }
 
-/// `null` is something else than nothing at all.
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
+/// A field that can be left out, or be `null`, which is something else.
+#[derive(Clone, Copy, Default)]
+enum Field<T> {
+    #[default]
+    LeftOut,
+    Null,
+    Value(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::<T>::deserialize(deserializer).map(|value| value.map_or(Self::Null, Self::Value))
+    }
 }
 
 /// Changes what is named, all of it or nothing.
@@ -93,14 +103,28 @@ async fn change(
     if let Some(category) = &body.category {
         known_category(&state, category)?;
     }
+    if let Field::Value(deadline) = body.deadline_at
+        && !(1970..=9999).contains(&deadline.year())
+    {
+        let detail = "a time between the years 1970 and 9999".to_owned();
+        return Err(Error::Invalid(vec![Fault { field: "deadline_at".to_owned(), detail }]));
+    }
     let patch = Patch {
         subject: body.subject,
         priority: body.priority,
         category: body.category,
         skills: body.skills,
         tags: body.tags,
-        deadline: body.deadline_at,
-        assignee: body.assignee_id.map(|to| to.map_or(Holder::Nobody, Holder::Person)),
+        deadline: match body.deadline_at {
+            Field::LeftOut => None,
+            Field::Null => Some(Deadline::Without),
+            Field::Value(at) => Some(Deadline::At(at)),
+        },
+        assignee: match body.assignee_id {
+            Field::LeftOut => None,
+            Field::Null => Some(Holder::Nobody),
+            Field::Value(person) => Some(Holder::Person(person)),
+        },
         status: body.status,
     };
     if patch.is_empty() {
@@ -129,6 +153,8 @@ async fn change(
     ),
     responses(
         (status = 204, description = "It is deleted"),
+        (status = 400, description = "If-Match is no ETag", body = crate::web::error::Problem,
+         content_type = "application/problem+json"),
         (status = 412, description = "The ticket is in another version", body = crate::web::error::Problem,
          content_type = "application/problem+json"),
     )

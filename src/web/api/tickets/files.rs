@@ -55,7 +55,7 @@ impl FromRequest<Shared> for Content {
     path = "/api/uploads",
     tag = "tickets",
     params(UploadQuery),
-    request_body(content = String, content_type = "application/octet-stream", description = "The file; `Content-Type` says what it is"),
+    request_body(content = String, content_type = "*/*", description = "The file; `Content-Type` says what it is"),
     responses((status = 201, description = "It waits for its message", body = Upload))
 )]
 async fn upload(
@@ -87,7 +87,7 @@ const SANDBOX: &str = "default-src 'none'; sandbox; frame-ancestors 'none'";
         ("number" = i64, Path, description = "The ticket's number"),
         ("id" = i64, Path, description = "The attachment"),
     ),
-    responses((status = 200, description = "The file", body = String, content_type = "application/octet-stream"))
+    responses((status = 200, description = "The file", body = String, content_type = "*/*"))
 )]
 async fn download(
     State(state): State<Shared>,

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -86,6 +86,11 @@ async fn list(
     let limit = query.limit.unwrap_or(USUAL_PAGE);
     if !(1..=LARGEST_PAGE).contains(&limit) {
         return Err(Error::BadRequest(format!("limit is from 1 to {LARGEST_PAGE}")));
+    }
+    for since in [query.created_since, query.updated_since].into_iter().flatten() {
+        if !(1970..=9999).contains(&since.year()) {
+            return Err(Error::BadRequest("a time is between the years 1970 and 9999".to_owned()));
+        }
     }
     let sort = sort(&query)?;
     let filter = filter(&query, &caller, state.clock.now())?;

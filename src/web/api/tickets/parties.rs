@@ -193,7 +193,11 @@ async fn followers(
     path = "/api/tickets/{number}/followers/me",
     tag = "tickets",
     params(("number" = i64, Path, description = "The ticket's number")),
-    responses((status = 204, description = "The caller follows it"))
+    responses(
+        (status = 204, description = "The caller follows it"),
+        (status = 409, description = "It was merged into another", body = crate::web::error::Problem,
+         content_type = "application/problem+json"),
+    )
 )]
 async fn follow(
     State(state): State<Shared>,
@@ -214,7 +218,11 @@ async fn follow(
     path = "/api/tickets/{number}/followers/me",
     tag = "tickets",
     params(("number" = i64, Path, description = "The ticket's number")),
-    responses((status = 204, description = "The caller does not follow it"))
+    responses(
+        (status = 204, description = "The caller does not follow it"),
+        (status = 409, description = "It was merged into another", body = crate::web::error::Problem,
+         content_type = "application/problem+json"),
+    )
 )]
 async fn unfollow(
     State(state): State<Shared>,

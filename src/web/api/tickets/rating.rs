@@ -13,7 +13,7 @@ use crate::ids::{PersonId, TicketId};
 use crate::tickets::csat::{self, Rating};
 use crate::tickets::{TicketError, transcript};
 use crate::web::State as Shared;
-use crate::web::error::{Error, Fault};
+use crate::web::error::{Error, Fault, Problem};
 use crate::web::request::{Input, Named};
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
@@ -60,7 +60,7 @@ async fn keep(state: &Shared, token: &str, answer: &Answer) -> Result<Rating, Er
     request_body = Answer,
     responses(
         (status = 200, description = "The answer as it is kept", body = Rating),
-        (status = 409, description = "It can no longer be changed", body = crate::web::error::Problem,
+        (status = 409, description = "It can no longer be changed", body = Problem,
          content_type = "application/problem+json"),
     )
 )]
@@ -78,7 +78,11 @@ async fn rate(
     path = "/rate/{token}",
     tag = "tickets",
     params(("token" = String, Path, description = "From the link of the survey")),
-    responses((status = 200, description = "A page with a form", body = String, content_type = "text/html"))
+    responses(
+        (status = 200, description = "A page with a form", body = String, content_type = "text/html"),
+        (status = 404, description = "A page: the link is not good",
+         content((String = "text/html"), (Problem = "application/problem+json"))),
+    )
 )]
 async fn form(State(state): State<Shared>, Named(token): Named<String>) -> Result<Response, Error> {
     let Ok((ticket, _)) = signed(&state, &token) else { return Ok(no_such_link()) };
@@ -93,7 +97,13 @@ async fn form(State(state): State<Shared>, Named(token): Named<String>) -> Resul
     tag = "tickets",
     params(("token" = String, Path, description = "From the link of the survey")),
     request_body(content = Answer, content_type = "application/x-www-form-urlencoded"),
-    responses((status = 200, description = "A page that says thanks", body = String, content_type = "text/html"))
+    responses(
+        (status = 200, description = "A page that says thanks", body = String, content_type = "text/html"),
+        (status = 400, description = "A page: what is wrong", body = String, content_type = "text/html"),
+        (status = 404, description = "A page: the link is not good",
+         content((String = "text/html"), (Problem = "application/problem+json"))),
+        (status = 409, description = "A page: the answer can no longer be changed", body = String, content_type = "text/html"),
+    )
 )]
 async fn submit(
     State(state): State<Shared>,

@@ -51,8 +51,15 @@ async fn triages(
     post,
     path = "/api/tickets/{number}/triage",
     tag = "tickets",
-    params(("number" = i64, Path, description = "The ticket's number")),
-    responses((status = 202, description = "It is asked for", body = Summary))
+    params(
+        ("number" = i64, Path, description = "The ticket's number"),
+        ("If-Match" = Option<String>, Header, description = "Only if the ticket is in this version still"),
+    ),
+    responses(
+        (status = 202, description = "It is asked for", body = Summary),
+        (status = 412, description = "The ticket is in another version", body = crate::web::error::Problem,
+         content_type = "application/problem+json"),
+    )
 )]
 async fn judge_again(
     State(state): State<Shared>,
@@ -97,6 +104,8 @@ struct Corrected {
     responses(
         (status = 200, description = "The ticket as it is now", body = Summary,
          headers(("ETag" = String, description = "Its version"))),
+        (status = 409, description = "It was merged into another", body = crate::web::error::Problem,
+         content_type = "application/problem+json"),
         (status = 412, description = "The ticket is in another version", body = crate::web::error::Problem,
          content_type = "application/problem+json"),
     )
