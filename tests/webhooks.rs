@@ -137,15 +137,13 @@ async fn a_receiver_is_told_of_the_events_it_wants_signed_and_without_what_was_s
       },
       "id": "[id]",
       "ticket": {
-        "assignee_id": 1,
-        "category": "billing",
+        "assignee_id": null,
+        "category": null,
         "number": 1001,
         "priority": "medium",
         "requester_id": 3,
-        "skills": [
-          "billing"
-        ],
-        "status": "open",
+        "skills": [],
+        "status": "new",
         "subject": "Refund",
         "version": "[version]"
       },

@@ -95,7 +95,7 @@ impl Happened {
 
 /// The kinds of events, and what of their data is told to programs: ids, and words of closed lists. Whatever is not named
 /// here stays inside, so that a new field of an event leaves nothing by mistake.
-pub const TOLD: [(&str, &[&str]); 36] = [
+pub const TOLD: [(&str, &[&str]); 37] = [
     ("opened", &["follow_up_of", "related_to", "sender_class"]),
     ("message", &["message", "sender_class", "reopened"]),
     ("unverified_note", &["message"]),
@@ -131,6 +131,7 @@ pub const TOLD: [(&str, &[&str]); 36] = [
     ("split", &["message", "into"]),
     ("deleted", &[]),
     ("restored", &[]),
+    ("triage_corrected", &["before", "after"]),
     ("csat", &["score", "has_comment", "changed"]),
 ];
 
