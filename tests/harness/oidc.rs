@@ -1,5 +1,7 @@
 //! A provider that vouches for people (OpenID Connect), at the wire: it refuses what a real one refuses, and lies on demand.
 
+#![expect(clippy::indexing_slicing, reason = "claims are set by name")]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -234,7 +236,7 @@ async fn authorize(State(provider): State<FakeProvider>, Query(asked): Query<Fie
     let Some(person) = world.person.clone() else {
         return back("error=access_denied&error_description=%3Cscript%3E".to_owned());
     };
-    let code = format!("code-{}-{}", world.codes.len(), &state[..8]);
+    let code = format!("code-{}-{}", world.codes.len(), state.get(..8).unwrap_or_default());
     let grant = Grant { redirect_uri: get("redirect_uri"), challenge, nonce, person };
     world.codes.insert(code.clone(), grant);
     back(format!("code={code}&scope=openid+email&authuser=0"))
