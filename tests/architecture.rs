@@ -2,6 +2,7 @@
 //! owner, every file says what it is for, tests neither sleep nor are skipped. A finding names file and line.
 
 mod rust_text;
+mod schema_names;
 
 use std::path::Path;
 

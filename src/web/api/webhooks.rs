@@ -87,6 +87,7 @@ struct Wanted {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = WebhookCreated)]
 struct Created {
     #[serde(flatten)]
     webhook: Webhook,
@@ -252,6 +253,7 @@ async fn ping(
 
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = WebhookDeliveryState)]
 enum DeliveryState {
     Waiting,
     Sent,

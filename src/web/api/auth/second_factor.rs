@@ -93,6 +93,7 @@ async fn enrol(
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = SecondFactorCode)]
 struct Confirm {
     #[schema(example = "123456")]
     code: String,

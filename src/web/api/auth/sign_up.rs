@@ -72,6 +72,7 @@ async fn sign_up(
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = SignUpCode)]
 struct Confirm {
     /// From the link in the mail.
     #[schema(value_type = String)]

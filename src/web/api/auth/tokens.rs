@@ -75,6 +75,7 @@ pub(in crate::web::api) struct Create {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = ApiTokenCreated)]
 pub(in crate::web::api) struct Created {
     /// To be sent as `Authorization: Bearer`. It is shown this once.
     #[schema(example = "tdk_…")]
