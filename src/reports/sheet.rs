@@ -27,7 +27,7 @@ fn records(rows: &Rows) -> anyhow::Result<Vec<StringRecord>> {
 }
 
 fn finish(sheet: Writer<Vec<u8>>) -> anyhow::Result<String> {
-    let bytes = sheet.into_inner().map_err(|error| error.into_error()).context("write a sheet")?;
+    let bytes = sheet.into_inner().map_err(csv::IntoInnerError::into_error).context("write a sheet")?;
     Ok(String::from_utf8(bytes)?)
 }
 

@@ -29,7 +29,7 @@ pub enum Refused {
 
 /// IPv4 addresses that are not of one host on the public Internet (the IANA's registry of special addresses).
 const SPECIAL_V4: [(Ipv4Addr, u8); 15] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),
@@ -46,7 +46,7 @@ const SPECIAL_V4: [(Ipv4Addr, u8); 15] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-/// Of 2000::/3, which alone is global unicast (RFC 4291 §2.4): assignments to protocols (Teredo among them), documentation.
+/// Of `2000::/3`, which alone is global unicast (RFC 4291 §2.4): assignments to protocols (Teredo among them), documentation.
 const SPECIAL_V6: [(Ipv6Addr, u8); 3] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
@@ -62,15 +62,12 @@ pub fn may_reach(address: IpAddr, allowed: &[IpNet]) -> bool {
 /// The IPv4 address that an IPv6 address stands for, in its several ways of writing.
 fn meant(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
-    let [a, b, c, d, e, f, g, h] = v6.segments();
     let v4 = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
-    match (a, b, c, d, e, f) {
-        // RFC 4291 §2.5.5: mapped.
-        (0, 0, 0, 0, 0, 0xffff) => v4(g, h),
-        // RFC 6052 §2.1: by NAT64.
-        (0x64, 0xff9b, 0, 0, 0, 0) => v4(g, h),
-        // RFC 3056 §2: by 6to4.
-        (0x2002, high, low, ..) => v4(high, low),
+    match v6.segments() {
+        // RFC 4291 §2.5.5: mapped; RFC 6052 §2.1: by NAT64; RFC 3056 §2: by 6to4.
+        [0, 0, 0, 0, 0, 0xffff, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => v4(high, low),
         _ => address,
     }
 }
