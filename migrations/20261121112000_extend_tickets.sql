@@ -22,6 +22,13 @@ CREATE FUNCTION ticket_now(ticket BIGINT) RETURNS BIGINT LANGUAGE sql STABLE AS 
     WHERE t.id = ticket AND t.deleted_at IS NULL AND g.deleted_at IS NULL
 $$;
 
+-- Whether a ticket, or the one it was merged into, was deleted. What another transaction has just entered is not visible here
+-- and counts as there: its Message-IDs stay its own.
+CREATE FUNCTION ticket_is_deleted(ticket BIGINT) RETURNS BOOLEAN LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM tickets t JOIN tickets g ON g.id = COALESCE(t.merged_into, t.id)
+                   WHERE t.id = ticket AND (t.deleted_at IS NOT NULL OR g.deleted_at IS NOT NULL))
+$$;
+
 CREATE TABLE ticket_tags (
     ticket_id BIGINT NOT NULL CONSTRAINT ticket_tags_ticket REFERENCES tickets (id) ON DELETE CASCADE,
     tag       TEXT   NOT NULL CONSTRAINT ticket_tags_shape CHECK (tag ~ '^[a-z0-9][a-z0-9_-]{0,31}$'),
@@ -178,9 +185,9 @@ EXCEPTION WHEN program_limit_exceeded THEN
     RETURN a;
 END $$;
 
--- The blocks of 4096, 32768 and 262144 numbers that a ticket is in, as words.
+-- The blocks of 1024, 8192, 65536 and 524288 numbers that a ticket is in, as words.
 CREATE FUNCTION search_blocks(ticket BIGINT) RETURNS TSVECTOR LANGUAGE sql IMMUTABLE AS $$
-    SELECT array_to_tsvector(ARRAY['#a' || (ticket >> 12), '#b' || (ticket >> 15), '#c' || (ticket >> 18)])
+    SELECT array_to_tsvector(ARRAY['#a' || (ticket >> 10), '#b' || (ticket >> 13), '#c' || (ticket >> 16), '#d' || (ticket >> 19)])
 $$;
 
 CREATE FUNCTION search_ticket_again(ticket BIGINT) RETURNS VOID LANGUAGE plpgsql AS $$

@@ -349,15 +349,15 @@ async fn serve(path: &Path) -> anyhow::Result<()> {
     if config.mailbox.is_empty() {
         tracing::warn!("no [[mailbox]] is configured: no mail comes in, and none can leave");
     }
+    let listeners = Listeners::open(&config, "http.listen").await?;
+    let storage = Storage::open(&config).await?;
+    database::migrate(&storage.db).await?;
     if config.http.public_url.is_none() {
         let base = config.http.base_url();
         tracing::warn!(
             "http.public_url is not set: links in mails point to {base}, which others cannot open"
         );
     }
-    let listeners = Listeners::open(&config, "http.listen").await?;
-    let storage = Storage::open(&config).await?;
-    database::migrate(&storage.db).await?;
     let app =
         App::build(Arc::clone(&config), storage.db.clone(), Clock::system(), app::install_metrics()).await?;
     let listen = listeners.address().map(|address| address.to_string());

@@ -335,6 +335,11 @@ fn laid_over(file: &Config, rows: &[(String, Value)]) -> Config {
     config
 }
 
+/// Two persons became one: what `from` set was set by `into`.
+pub async fn take_over(tx: &mut Tx, from: PersonId, into: PersonId) -> sqlx::Result<()> {
+    sql::take_over(tx, from.0, into.0).await
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

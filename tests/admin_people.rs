@@ -163,7 +163,8 @@ async fn who_is_switched_off_is_logged_out_and_others_get_their_tickets() {
         (again.get("/api/tickets").await.0, desk.logs_in("Bea").await.get("/api/tickets").await.0),
         (401, 200)
     );
-    let log = desk.audited().await;
+    let log: Vec<_> =
+        desk.audited().await.into_iter().filter(|line| !line.contains("login.failed")).collect();
     assert_eq!(log.len(), 4, "{log:?}");
     assert_eq!(log[0], format!("Dora person.deactivated person:{bea} {{}}"));
     desk.close().await;

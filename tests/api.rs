@@ -274,7 +274,7 @@ async fn a_wrong_request_is_told_what_is_wrong_with_it() {
     let huge = json!({"body": "x".repeat(2 << 20)}).to_string();
     insta::assert_snapshot!(post(&bea, messages, &huge).await.problem(), @"413: the request has more bytes than are taken");
     insta::assert_snapshot!(ask(&bea, Method::POST, messages, None).await.problem(), @"415: send JSON, and say so: `Content-Type: application/json`");
-    insta::assert_snapshot!(post(&bea, "/api/auth/login", "{\"email\": \"a\", \"pasword\": \"b\"}").await.problem(), @"400: pasword: unknown field `pasword`, expected `email` or `password`");
+    insta::assert_snapshot!(post(&bea, "/api/auth/login", "{\"email\": \"a\", \"pasword\": \"b\"}").await.problem(), @"400: pasword: unknown field `pasword`, expected one of `email`, `password`, `code`, `cookie`");
     insta::assert_snapshot!(get(&bea, "/api/tickets?limit=many").await.problem(), @"400: Failed to deserialize query string: limit: invalid digit found in string");
     insta::assert_snapshot!(get(&bea, "/api/tickets?limit=0").await.problem(), @"400: limit is from 1 to 100");
     insta::assert_snapshot!(get(&bea, "/api/tickets?status=done").await.problem(), @"400: `done` is no status: new, open, pending, resolved, closed");
@@ -285,7 +285,7 @@ async fn a_wrong_request_is_told_what_is_wrong_with_it() {
     insta::assert_snapshot!(get(&bea, "/api/nothing").await.problem(), @"404: there is nothing here, or nothing that you may see");
     let wrong_method = ask(&bea, Method::PUT, "/api/tickets/1001", None).await;
     insta::assert_snapshot!(wrong_method.problem(), @"405: this path does not take that method");
-    assert_eq!(wrong_method.header("allow"), "GET,HEAD");
+    assert_eq!(wrong_method.header("allow"), "GET,HEAD,PATCH,DELETE");
     assert_eq!(
         desk.count("SELECT count(*) FROM messages WHERE kind <> 'inbound'").await,
         0,

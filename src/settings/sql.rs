@@ -66,3 +66,10 @@ pub(super) async fn unset(tx: &mut Tx, key: &str) -> sqlx::Result<bool> {
     let gone = sqlx::query!("DELETE FROM settings WHERE key = $1", key).execute(&mut **tx).await?;
     Ok(gone.rows_affected() == 1)
 }
+
+pub(super) async fn take_over(tx: &mut Tx, from: i64, into: i64) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE settings SET updated_by = $2 WHERE updated_by = $1", from, into)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}

@@ -8,6 +8,7 @@ use crate::ids::{PersonId, TicketId};
 use crate::people;
 use crate::people::link::{self, CodeKey, LinkError, Linked};
 use crate::queue::{self, Tx};
+use crate::settings;
 
 mod sql;
 
@@ -30,6 +31,7 @@ pub async fn redeem(
     let linked = link::join(tx, proven, now).await?;
     if let Some(from) = linked.merged {
         merge_person(tx, from, linked.person, now).await?;
+        settings::take_over(tx, from, linked.person).await?;
         people::merge(tx, from, linked.person, now).await?;
     }
     Ok(linked)
@@ -55,6 +57,7 @@ pub async fn merge_person(
     sql::move_participants(tx, from.0, into.0).await?;
     sql::move_history(tx, from.0, into.0).await?;
     sql::move_deliveries(tx, from.0, into.0).await?;
+    sql::move_webhooks(tx, from.0, into.0).await?;
     let data = json!({"from": from, "into": into});
     for ticket in tickets {
         super::sql::insert_event(tx, ticket, "linked", Some(into.0), Channel::Discord, &data, now).await?;

@@ -121,6 +121,7 @@ pub struct Participant {
     pub person_id: PersonId,
     pub name: String,
     pub part: String,
+    /// Others' addresses are for staff: to a requester they are empty.
     pub address: String,
 }
 

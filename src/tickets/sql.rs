@@ -38,7 +38,8 @@ fn sorted(hashes: &[super::IdHash]) -> Vec<Vec<u8>> {
     hashes
 }
 
-// What a deleted ticket knows is another's from the next mail on: it is taken over.
+// What a deleted ticket knows is another's from the next mail on: it is taken over. Of two that name one id at the same moment
+// the second must not take it for a deleted ticket's, only because its snapshot does not show the first one's yet.
 
 /// Ticket, first message, requester, Message-IDs, event and acknowledgement in one round trip.
 pub(super) async fn open(
@@ -62,7 +63,7 @@ pub(super) async fn open(
              SELECT id, $4, 'requester', $18, $7, CASE $2 WHEN 'discord' THEN 'discord' ELSE 'email' END FROM t
            ), i AS (
              INSERT INTO thread_ids (id_hash, ticket_id) SELECT h, t.id FROM unnest($19::BYTEA[]) AS h, t
-             ON CONFLICT (id_hash) DO UPDATE SET ticket_id = excluded.ticket_id WHERE ticket_now(thread_ids.ticket_id) IS NULL RETURNING 1
+             ON CONFLICT (id_hash) DO UPDATE SET ticket_id = excluded.ticket_id WHERE ticket_is_deleted(thread_ids.ticket_id) RETURNING 1
            ), e AS (
              INSERT INTO ticket_events (ticket_id, at, kind, actor_id, channel, data)
              SELECT id, $7, 'opened', $4, $2, $20 FROM t RETURNING id, kind
@@ -133,7 +134,7 @@ pub(super) async fn insert_inbound(
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $18, $19, $20) RETURNING id
            ), i AS (
              INSERT INTO thread_ids (id_hash, ticket_id) SELECT h, $1 FROM unnest($17::BYTEA[]) AS h
-             ON CONFLICT (id_hash) DO UPDATE SET ticket_id = excluded.ticket_id WHERE ticket_now(thread_ids.ticket_id) IS NULL RETURNING 1
+             ON CONFLICT (id_hash) DO UPDATE SET ticket_id = excluded.ticket_id WHERE ticket_is_deleted(thread_ids.ticket_id) RETURNING 1
            )
            SELECT m.id AS message_id, (SELECT count(*) FROM i) AS "new_ids!" FROM m"#,
         ticket,
@@ -168,7 +169,7 @@ pub(super) async fn insert_thread_ids(tx: &mut Tx, ticket: i64, ids: &[super::Id
     }
     let inserted = sqlx::query!(
         "INSERT INTO thread_ids (id_hash, ticket_id) SELECT h, $2 FROM unnest($1::BYTEA[]) AS h
-         ON CONFLICT (id_hash) DO UPDATE SET ticket_id = excluded.ticket_id WHERE ticket_now(thread_ids.ticket_id) IS NULL",
+         ON CONFLICT (id_hash) DO UPDATE SET ticket_id = excluded.ticket_id WHERE ticket_is_deleted(thread_ids.ticket_id)",
         &sorted(ids),
         ticket
     )

@@ -90,6 +90,13 @@ pub(super) async fn move_history(tx: &mut Tx, from: i64, into: i64) -> sqlx::Res
 }
 
 /// One copy of a reply a recipient: where each of the two was sent one, `from` keeps theirs.
+pub(super) async fn move_webhooks(tx: &mut Tx, from: i64, into: i64) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE webhooks SET created_by = $2 WHERE created_by = $1", from, into)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
 pub(super) async fn move_deliveries(tx: &mut Tx, from: i64, into: i64) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE deliveries d SET recipient_id = $2

@@ -43,7 +43,10 @@ pub(super) async fn insert_replies(
         "INSERT INTO deliveries (ticket_id, message_id, answers_id, kind, channel, recipient_id, address, created_at, due_at)
          SELECT $1, $2, (SELECT max(id) FROM messages WHERE ticket_id = $1 AND kind = 'inbound' AND sender_class = 'human'),
                 'reply', 'email', p.person_id, p.address, $4, $5
-         FROM participants p WHERE p.ticket_id = $1 AND p.person_id <> $3 AND p.channel = 'email' AND p.address <> ''
+         FROM participants p JOIN tickets t ON t.id = p.ticket_id
+         WHERE p.ticket_id = $1 AND p.person_id <> $3 AND p.channel = 'email'
+           -- Who asked by the web and has no address reads it there; who wrote a mail without one is told of as not reached.
+           AND (p.address <> '' OR t.channel = 'email')
          ON CONFLICT (message_id, recipient_id) WHERE kind = 'reply' DO NOTHING
          RETURNING id",
         ticket,

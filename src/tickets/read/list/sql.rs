@@ -226,7 +226,7 @@ fn push_place(query: &mut Query, sort: Sort, begin: Option<Place>) {
 }
 
 /// How many bits of a number tell tickets of one block apart, with the letter of its word in `ticket_search`.
-const BLOCKS: [(u32, char); 3] = [(12, 'a'), (15, 'b'), (18, 'c')];
+const BLOCKS: [(u32, char); 4] = [(10, 'a'), (13, 'b'), (16, 'c'), (19, 'd')];
 
 /// What fits a search, best first, among the newest that fit.
 async fn searched_for(
@@ -300,12 +300,13 @@ async fn fitting(
     within: Option<String>,
 ) -> sqlx::Result<Vec<Fit>> {
     let text = searched(sight);
-    let mut query = Query::new("SELECT s.ticket_id AS id, ts_rank_cd(");
+    // The rank is reckoned for those alone that are left in the end.
+    let mut query = Query::new("SELECT id, ts_rank_cd(text, websearch_to_tsquery('english', ");
     query
-        .push(text)
-        .push(", websearch_to_tsquery('english', ")
         .push_bind(search.to_owned())
-        .push(")) AS rank ");
+        .push(")) AS rank FROM (SELECT s.ticket_id AS id, ")
+        .push(text)
+        .push(" AS text ");
     // Where nothing else is asked for, the words are all that is looked at: who is deleted is not in there.
     let is_plain = sight == Sight::All && is_plain(filter);
     query.push(if is_plain {
@@ -330,7 +331,7 @@ async fn fitting(
     }
     query.push("websearch_to_tsquery('english', ").push_bind(search.to_owned()).push("))");
     // `+ 0`: not by the index of the numbers, which would be read through where few fit.
-    query.push(" ORDER BY s.ticket_id + 0 DESC LIMIT ").push_bind(RANKED);
+    query.push(" ORDER BY s.ticket_id + 0 DESC LIMIT ").push_bind(RANKED).push(") AS newest");
     query.build_query_as().persistent(false).fetch_all(db).await
 }
 
