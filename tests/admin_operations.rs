@@ -22,7 +22,7 @@ async fn desk() -> (Desk, Api) {
 
 /// Status and reason.
 fn said((status, body): (u16, Value)) -> String {
-    format!("{status}: {}", body["detail"].as_str().unwrap_or_default())
+    format!("{status}: {}", body.pointer("/detail").and_then(Value::as_str).unwrap_or_default())
 }
 
 async fn enqueue(desk: &Desk, kind: &'static queue::Kind, subjects: &[i64]) {

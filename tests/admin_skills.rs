@@ -1,6 +1,6 @@
 //! The catalogue of skills, who has them, and what moderators say to have.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use ticketd::people::{self, Role};
 
 use crate::harness::admin::columns;
@@ -19,7 +19,7 @@ async fn desk() -> (Desk, Api) {
 
 /// Status and reason.
 fn said((status, body): (u16, serde_json::Value)) -> String {
-    format!("{status}: {}", body["detail"].as_str().unwrap_or_default())
+    format!("{status}: {}", body.pointer("/detail").and_then(Value::as_str).unwrap_or_default())
 }
 
 #[tokio::test]

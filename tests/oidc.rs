@@ -266,7 +266,7 @@ async fn a_sign_in_comes_back_once_in_time_and_to_the_browser_it_began_in() {
     let eves = browser.another();
     let back = goes(&eves, &provider, "/").await;
     assert_eq!(browser.get(&back).await.page(), sorry, "Eve has Ada's browser follow Eve's sign-in");
-    assert_eq!(goes(&browser, &provider, "/").await.is_empty(), false);
+    assert!(!goes(&browser, &provider, "/").await.is_empty());
     assert_eq!(browser.get(&back).await.page(), sorry, "also while Ada signs in herself");
 
     let back = goes(&browser, &provider, "/").await;

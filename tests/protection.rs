@@ -97,7 +97,7 @@ async fn heads_without_end_and_bodies_without_measure_are_refused() {
     };
     let long = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "x".repeat(100_000));
     assert_eq!(answer(long.into_bytes()).await, "HTTP/1.1 431 Request Header Fields Too Large");
-    let many: String = (0..200).map(|n| format!("X-{n}: 1\r\n")).collect();
+    let many = "X-More: 1\r\n".repeat(200);
     let many = format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{many}\r\n");
     assert_eq!(answer(many.into_bytes()).await, "HTTP/1.1 431 Request Header Fields Too Large");
     let huge =

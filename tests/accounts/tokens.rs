@@ -17,7 +17,7 @@ async fn a_token_does_what_its_scopes_say_until_it_expires_or_is_revoked() {
     let secret = made.text("/token");
     assert!(secret.starts_with("tdk_") && secret.len() == 47, "{secret}");
     assert_eq!(made.at("/expires_at"), json!("2027-02-19T09:00:00Z"), "90 days");
-    assert_eq!(made.text("/hint"), secret[secret.len() - 4..]);
+    assert!(secret.ends_with(&made.text("/hint")) && made.text("/hint").len() == 4);
     let program = browser.with(&secret);
     assert_eq!(program.get("/api/tickets").await.status, 200);
     let write = program.post("/api/tickets/1001/messages", &json!({"body": "x"})).await;

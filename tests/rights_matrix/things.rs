@@ -33,7 +33,8 @@ impl World {
         let (_, action) = operation.split_once("{number}").expect("a number");
         match action {
             "/claim" => {
-                self.runs("UPDATE tickets SET assignee_id = NULL, status = 'new' WHERE id = $1", number).await
+                self.runs("UPDATE tickets SET assignee_id = NULL, status = 'new' WHERE id = $1", number)
+                    .await;
             }
             "/restore" => self.runs("UPDATE tickets SET deleted_at = now() WHERE id = $1", number).await,
             "/reopen" => {

@@ -133,7 +133,7 @@ impl World {
 
     /// A token of the admin with every scope but this one.
     pub async fn api_token(&self, but: Option<&str>) -> String {
-        let all = ticketd::web::rights::Scope::ALL.map(|scope| scope.as_str());
+        let all = ticketd::web::rights::Scope::ALL.map(ticketd::web::rights::Scope::as_str);
         let scopes: Vec<&str> = all.into_iter().filter(|scope| Some(*scope) != but).collect();
         self.api_token_of(&scopes).await
     }

@@ -210,7 +210,7 @@ struct NewAwayPeriod {
     note: String,
 }
 
-/// Enters a period in which a person is given no tickets. AwayPeriods may overlap.
+/// Enters a period in which a person is given no tickets. Periods may overlap.
 #[utoipa::path(
     post,
     path = "/api/admin/people/{id}/away",
