@@ -93,7 +93,7 @@ async fn fill(db: &PgPool, size: i64) {
         "DELETE FROM jobs".to_owned(),
         format!(
             "INSERT INTO persons (name, created_at) SELECT 'Customer ' || n, now()
-             FROM generate_series((SELECT count(*) FROM persons), {persons}) AS n"
+             FROM generate_series((SELECT count(*) FROM persons) + 1, {persons} + 3) AS n"
         ),
         format!(
             "INSERT INTO tickets (subject, status, priority, category, channel, requester_id, assignee_id, assignment_outcome,

@@ -52,7 +52,7 @@ async fn main() {
 
     let sink = SmtpSink::start();
     let more = format!(
-        "{}[http]\nlisten = \"127.0.0.1:0\"\n[assignment]\ncap_default = 1000000\n[telemetry]\nlog = \"warn\"\n",
+        "{}[http]\nlisten = \"127.0.0.1:0\"\n[assignment]\ncap_default = 10000\n[telemetry]\nlog = \"warn\"\n",
         ground.database()
     );
     let text = configuration(&user, Dovecot::shared().imap_port(), sink.port(), "", &more);

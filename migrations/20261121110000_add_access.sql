@@ -89,7 +89,7 @@ CREATE INDEX idempotency_keys_old ON idempotency_keys (created_at);
 ALTER TABLE tickets ADD COLUMN first_response_at TIMESTAMPTZ;
 COMMENT ON COLUMN tickets.first_response_at IS 'when staff first answered';
 UPDATE tickets t SET first_response_at = m.at
-FROM (SELECT ticket_id, min(created_at) AS at FROM messages WHERE kind = 'outbound' AND author_id IS NOT NULL GROUP BY 1) AS m
+FROM (SELECT ticket_id, min(created_at) AS at FROM messages WHERE kind = 'outbound' AND author_id IS NOT NULL AND withdrawn_at IS NULL GROUP BY 1) AS m
 WHERE m.ticket_id = t.id;
 
 CREATE TABLE csat_answers (

@@ -29,6 +29,9 @@ CREATE FUNCTION ticket_is_deleted(ticket BIGINT) RETURNS BOOLEAN LANGUAGE sql ST
                    WHERE t.id = ticket AND (t.deleted_at IS NOT NULL OR g.deleted_at IS NOT NULL))
 $$;
 
+ALTER TABLE messages ADD COLUMN leaves_at TIMESTAMPTZ;
+COMMENT ON COLUMN messages.leaves_at IS 'of an answer by staff: until then it can be taken back, and nobody else is shown it';
+
 CREATE TABLE ticket_tags (
     ticket_id BIGINT NOT NULL CONSTRAINT ticket_tags_ticket REFERENCES tickets (id) ON DELETE CASCADE,
     tag       TEXT   NOT NULL CONSTRAINT ticket_tags_shape CHECK (tag ~ '^[a-z0-9][a-z0-9_-]{0,31}$'),

@@ -406,7 +406,11 @@ fn shown_in(discord: &config::Discord) -> threads::Guild {
 /// The configured secret, else the keys in the database; newest first.
 async fn master_secrets(config: &Config, db: &PgPool, clock: &Clock) -> anyhow::Result<Vec<Vec<u8>>> {
     match config.auth.secret()? {
-        Some(secret) => Ok(vec![secret.expose_secret().as_bytes().to_vec()]),
+        Some(secret) => {
+            let previous = config.auth.previous_secrets()?;
+            let all = std::iter::once(secret).chain(previous);
+            Ok(all.map(|secret| secret.expose_secret().as_bytes().to_vec()).collect())
+        }
         None => people::signing_keys(db, clock.now()).await.context("cannot read the signing keys"),
     }
 }

@@ -371,6 +371,7 @@ impl Config {
             }
         };
         fix(&mut self.data_dir);
+        self.auth.previous_secret_files.iter_mut().for_each(fix);
         let mut optional =
             vec![&mut self.database.url_file, &mut self.auth.secret_file, &mut self.webhooks.ca_file];
         optional.extend(self.gemini.as_mut().map(|g| &mut g.api_key_file));
@@ -430,6 +431,7 @@ impl Config {
         if self.triage.categories.is_empty() {
             bail!("triage: categories is empty: give at least one");
         }
+        self.check_rules()?;
         self.auth.check()?;
         self.oidc.as_ref().map_or(Ok(()), Oidc::check)?;
         self.discord.as_ref().map_or(Ok(()), Discord::check)

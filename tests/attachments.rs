@@ -7,10 +7,11 @@ use ticketd::people::Role;
 use ticketd::{queue, tickets};
 
 use crate::harness::ask::Answer;
-use crate::harness::desk::{Api, Desk};
+use crate::harness::desk::{Api, Desk, Plan};
 
 async fn desk() -> (Desk, Api, Api) {
-    let desk = Desk::open().await;
+    let more = "[limits]\ntickets_per_person = 0\n".to_owned();
+    let desk = Desk::with(Plan { more, ..Plan::default() }).await;
     desk.knows_skills().await;
     desk.hires("Bea", Role::Moderator, &[("billing", 5)]).await;
     desk.registers("Ada").await;

@@ -159,7 +159,7 @@ async fn a_reply_is_taken_back_before_it_leaves_and_not_after() {
     desk.later(TimeDelta::hours(1)).await;
     assert!(!desk.sink.mails().iter().any(|m| m.text().contains("idiot")), "it left all the same");
     assert_ne!(ticket(&desk).await.status, "pending", "it is staff's turn again");
-    let seen = read::messages(&desk.db, TICKET, false).await.expect("messages");
+    let seen = read::messages(&desk.db, TICKET, false, desk.clock.now()).await.expect("messages");
     assert_eq!(seen.len(), 1, "the requester sees nothing of it");
     let twice = act(&desk, bea, async |tx, t, a| actions::undo(tx, t, regretted, a).await).await;
     assert!(matches!(twice, Err(TicketError::TooLate)), "{twice:?}");

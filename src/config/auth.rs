@@ -14,6 +14,8 @@ use super::load::secret;
 pub struct Auth {
     pub secret_file: Option<PathBuf>,
     pub secret: Option<SecretString>,
+    /// Secrets of before: what was signed with them is still good.
+    pub previous_secret_files: Vec<PathBuf>,
     pub access_minutes: i64,
     pub refresh_days: i64,
     pub signup: bool,
@@ -56,6 +58,7 @@ impl Default for Auth {
         Self {
             secret_file: None,
             secret: None,
+            previous_secret_files: Vec::new(),
             access_minutes: 15,
             refresh_days: 30,
             signup: true,
@@ -65,6 +68,14 @@ impl Default for Auth {
 }
 
 impl Auth {
+    /// The secrets of before, the newest first.
+    pub fn previous_secrets(&self) -> anyhow::Result<Vec<SecretString>> {
+        let read = |file: &PathBuf| {
+            secret("auth: previous secret", None, Some(file))?.context("auth: a previous secret is missing")
+        };
+        self.previous_secret_files.iter().map(read).collect()
+    }
+
     /// The secret all signatures derive from; `None`: a random one kept in the database.
     pub fn secret(&self) -> anyhow::Result<Option<SecretString>> {
         let secret = secret("auth: secret", self.secret.as_ref(), self.secret_file.as_deref())?;

@@ -44,7 +44,7 @@ impl Default for Limits {
         Self {
             requests_per_address: 3000,
             log_ins_per_address: 30,
-            log_ins_per_account: 10,
+            log_ins_per_account: 100,
             letters_per_address: 10,
             tickets_per_person: 30,
         }

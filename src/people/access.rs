@@ -16,7 +16,8 @@ pub struct Holder {
     pub name: String,
     pub role: Role,
     pub by: By,
-    /// Has a second factor, or was let in by another's sign-in, which has its own rules.
+    /// Showed a second factor that they still have, or was let in by another's sign-in, which has its own rules; by a token:
+    /// has one of the two.
     pub second_factor: bool,
 }
 

@@ -251,12 +251,14 @@ async fn note_failure(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let mut tx = db.begin().await?;
+    sql::begin_part(&mut tx).await?;
     let whose = person.unwrap_or(PersonId(0));
     record(&mut tx, Actor::STRANGER, "login.failed", whose, &json!({"wrong": wrong}), now).await?;
-    match person {
-        Some(_) => tx.commit().await,
-        None => tx.rollback().await,
+    if person.is_none() {
+        sql::take_part_back(&mut tx).await?;
     }
+    // With what was taken back the commit is written to disk all the same.
+    tx.commit().await
 }
 
 /// Somebody who is logged in chooses another password. All their other sessions end, and a mail says so.
@@ -351,6 +353,8 @@ pub async fn reset_password(
     super::sql::set_password(&mut tx, person.0, &hash, now).await?;
     sql::verify_address(&mut tx, person.0, &letter.address, now).await?;
     access::end_sessions(&mut tx, person, None, now).await?;
+    // Whoever had got in may have made some.
+    super::api_tokens::revoke_all(&mut tx, person, now).await?;
     letters::write(&mut tx, &NewLetter::to(&letter.address, Kind::Changed, Some(person)), now).await?;
     record(&mut tx, own(person), "password.reset", person, &json!({}), now).await?;
     tx.commit().await?;

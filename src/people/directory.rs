@@ -273,6 +273,7 @@ pub async fn change(
     sql::update(tx, id.0, &after).await?;
     if after.granted < before.granted || before.active && !after.active {
         access::end_sessions(tx, id, None, now).await?;
+        super::api_tokens::revoke_all(tx, id, now).await?;
     }
     // What they have is to be given to others, or they may take what nobody fit before.
     queue::enqueue(tx, &queue::REASSIGN, 0, now).await?;
@@ -334,6 +335,7 @@ pub async fn log_out(
         return Err(DirectoryError::Unknown(id));
     }
     let ended = access::end_sessions(tx, id, None, now).await?;
+    super::api_tokens::revoke_all(tx, id, now).await?;
     audit::record(tx, actor, "person.logged_out", &subject(id), &json!({"sessions": ended}), now).await?;
     Ok(ended)
 }

@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 
+use crate::audit;
 use crate::ids::{PersonId, SkillId};
 use crate::queue::{self, Tx};
 
@@ -387,8 +388,14 @@ pub async fn create_admin(
     let person = by_address(&mut tx, &address, name, now).await?;
     sql::make_admin(&mut tx, person.0, name).await?;
     sql::set_password(&mut tx, person.0, &hash, now).await?;
+    // What was begun with less rights, or with another password, does not go on with these.
+    access::end_sessions(&mut tx, person, None, now).await?;
+    api_tokens::revoke_all(&mut tx, person, now).await?;
     // What nobody could be given waits for this.
     queue::enqueue(&mut tx, &queue::REASSIGN, 0, now).await?;
+    let data = serde_json::json!({"to": Role::Admin});
+    let subject = format!("person:{person}");
+    audit::record(&mut tx, audit::Actor::COMMAND, "person.role_changed", &subject, &data, now).await?;
     tx.commit().await?;
     Ok(person)
 }

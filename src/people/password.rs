@@ -1,15 +1,20 @@
 //! Passwords: argon2id, off the async threads, a bounded number at a time.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use anyhow::{Context, anyhow, bail};
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Hashing takes 19 MiB and all of a core: no more at once than this, whoever asks.
-static AT_ONCE: Semaphore = Semaphore::const_new(2);
+static AT_ONCE: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(2)));
+
+/// A turn, which belongs to the work and not to who waits for it: who hangs up does not make room for another one.
+async fn turn() -> anyhow::Result<OwnedSemaphorePermit> {
+    Ok(Arc::clone(&AT_ONCE).acquire_owned().await?)
+}
 
 /// OWASP's first recommendation for argon2id: 19 MiB, 2 passes, 1 lane
 /// (Password Storage Cheat Sheet, "Argon2id").
@@ -42,8 +47,12 @@ pub fn is_outdated(hash: &str) -> bool {
 
 /// Hashes with a fresh salt, as a PHC string.
 pub async fn hash(password: SecretString) -> anyhow::Result<String> {
-    let _turn = AT_ONCE.acquire().await?;
-    tokio::task::spawn_blocking(move || hash_now(&password)).await.context("the hashing thread died")?
+    let turn = turn().await?;
+    let hash = move || {
+        let _turn = turn;
+        hash_now(&password)
+    };
+    tokio::task::spawn_blocking(hash).await.context("the hashing thread died")?
 }
 
 fn hash_now(password: &SecretString) -> anyhow::Result<String> {
@@ -54,8 +63,9 @@ fn hash_now(password: &SecretString) -> anyhow::Result<String> {
 /// Compares with `hash`; where there is none, with one that nothing matches, at the same cost.
 pub async fn verify(password: SecretString, hash: Option<String>) -> anyhow::Result<bool> {
     static NOBODY: OnceLock<String> = OnceLock::new();
-    let _turn = AT_ONCE.acquire().await?;
+    let turn = turn().await?;
     tokio::task::spawn_blocking(move || {
+        let _turn = turn;
         let known = hash.is_some();
         let hash = match hash {
             Some(hash) => hash,

@@ -58,7 +58,7 @@ async fn has_room(
     caps: Caps,
     now: DateTime<Utc>,
 ) -> Result<(), TicketError> {
-    if caps.force || !ticket.status.is_active() {
+    if caps.force {
         return Ok(());
     }
     let own =
@@ -235,6 +235,10 @@ pub async fn set_status(tx: &mut Tx, ticket: &Locked, status: Status, act: Act) 
         return Err(TicketError::WrongStatus(ticket.id, ticket.status.as_str()));
     }
     put(tx, ticket, status, act).await?;
+    let held = ticket.assignee.is_some() && ticket.assignee_active;
+    if status.is_active() && !ticket.status.is_active() && !held {
+        queue::enqueue(tx, &queue::ASSIGN, ticket.id.0, act.now).await?;
+    }
     if status == Status::Resolved {
         csat::ask(tx, ticket, act.by, act.now).await?;
     }

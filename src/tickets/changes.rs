@@ -23,6 +23,8 @@ pub struct TriageSubject {
     pub touched: bool,
     /// The engine of the last judgement.
     pub judged_by: Option<String>,
+    /// Staff asked for another judgement since the last one.
+    pub asked: bool,
 }
 
 /// A judgement as it is stored.

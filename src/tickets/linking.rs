@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{Channel, changes, threads};
+use crate::audit::{self, Actor};
 use crate::ids::{PersonId, TicketId};
 use crate::people;
 use crate::people::link::{self, CodeKey, LinkError, Linked};
@@ -33,6 +34,9 @@ pub async fn redeem(
         merge_person(tx, from, linked.person, now).await?;
         settings::take_over(tx, from, linked.person).await?;
         people::merge(tx, from, linked.person, now).await?;
+        let actor = Actor { person: Some(linked.person), token: None, channel: "discord" };
+        let subject = format!("person:{}", linked.person);
+        audit::record(tx, actor, "person.merged", &subject, &json!({"from": from}), now).await?;
     }
     Ok(linked)
 }

@@ -204,6 +204,12 @@ pub async fn open(
 }
 
 async fn insert_attachments(tx: &mut Tx, message: MessageId, list: &[NewAttachment]) -> sqlx::Result<()> {
+    let mut contents: Vec<_> = list.iter().map(|file| (&file.sha256, &file.content)).collect();
+    // One order for everybody, or two transactions wait for each other.
+    contents.sort_unstable_by_key(|(sha256, _)| **sha256);
+    for (sha256, content) in contents {
+        sql::keep_content(tx, sha256, content).await?;
+    }
     for attachment in list {
         sql::insert_attachment(tx, message.0, attachment).await?;
     }
@@ -389,7 +395,9 @@ pub async fn reply(
         return Err(TicketError::EmptyReply);
     }
     move_on(tx, ticket, Happening::StaffReplied, Some(message.author), message.channel, now).await?;
-    let id = MessageId(sql::insert_staff_message(tx, ticket.id.0, "outbound", message, now).await?);
+    let id = MessageId(
+        sql::insert_staff_message(tx, ticket.id.0, "outbound", message, Some(leaves_at), now).await?,
+    );
     if let Some(inbound) = message.inbound {
         insert_attachments(tx, id, &inbound.attachments).await?;
         // What answers this very mail belongs here, whatever else its sender's program leaves out.
@@ -420,7 +428,7 @@ pub async fn note(
     if message.text.trim().is_empty() {
         return Err(TicketError::EmptyReply);
     }
-    let id = MessageId(sql::insert_staff_message(tx, ticket.id.0, "note", message, now).await?);
+    let id = MessageId(sql::insert_staff_message(tx, ticket.id.0, "note", message, None, now).await?);
     uploads::attach(tx, message.author, id, message.uploads).await?;
     let data = json!({"message": id});
     sql::insert_event(tx, ticket.id.0, "note", Some(message.author.0), message.channel, &data, now).await?;

@@ -97,6 +97,11 @@ pub async fn followers(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<Vec<
     sql::followers(db, ticket.0).await
 }
 
+/// Whether a person follows a ticket.
+pub async fn follows(db: &sqlx::PgPool, ticket: TicketId, person: PersonId) -> sqlx::Result<bool> {
+    Ok(followers(db, ticket).await?.iter().any(|follower| follower.person_id == person))
+}
+
 /// Active staff to be told of what comes in, but for the author of it and whoever has the ticket, who is told anyway.
 pub(super) async fn to_be_told(
     tx: &mut Tx,

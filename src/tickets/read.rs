@@ -166,8 +166,13 @@ fn hidden(sight: Sight, mut tickets: Vec<Summary>) -> Vec<Summary> {
 
 /// The conversation, oldest first. Who is not staff gets no notes, nobody's address, nothing that was
 /// withdrawn or deleted, and of what was edited the last version only.
-pub async fn messages(db: &sqlx::PgPool, ticket: TicketId, for_staff: bool) -> sqlx::Result<Vec<Message>> {
-    let mut messages = sql::messages(db, ticket.0, for_staff).await?;
+pub async fn messages(
+    db: &sqlx::PgPool,
+    ticket: TicketId,
+    for_staff: bool,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Message>> {
+    let mut messages = sql::messages(db, ticket.0, for_staff, now).await?;
     if !for_staff {
         messages.retain(|m| !m.withdrawn && m.deleted_at.is_none());
         for message in &mut messages {

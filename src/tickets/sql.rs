@@ -183,13 +183,14 @@ pub(super) async fn insert_staff_message(
     ticket: i64,
     kind: &str,
     m: &StaffMessage<'_>,
+    leaves_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<i64> {
     let origin = m.inbound.and_then(|i| i.origin);
     sqlx::query_scalar!(
         "INSERT INTO messages (ticket_id, kind, channel, author_id, inbound_id, rfc_id, body, visible, created_at, discord_id,
-                               origin_thread)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10) RETURNING id",
+                               origin_thread, leaves_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11) RETURNING id",
         ticket,
         kind,
         m.channel.as_str(),
@@ -199,7 +200,8 @@ pub(super) async fn insert_staff_message(
         m.text,
         now,
         origin.map(discord_id),
-        origin.and_then(|o| o.thread).map(|t| t.0)
+        origin.and_then(|o| o.thread).map(|t| t.0),
+        leaves_at
     )
     .fetch_one(&mut **tx)
     .await
@@ -238,20 +240,39 @@ pub(super) async fn insert_participants(
     Ok(())
 }
 
-/// A content that is there already is locked, so that no sweep takes it away meanwhile.
+/// Keeps a content once. It is held, so that no sweep takes it away meanwhile, in a way that others may share: many mails
+/// carry the same logo.
+pub(super) async fn keep_content(tx: &mut Tx, sha256: &[u8; 32], content: &[u8]) -> sqlx::Result<()> {
+    for _ in 0..3 {
+        sqlx::query!(
+            "INSERT INTO blobs (sha256, content) VALUES ($1, $2) ON CONFLICT (sha256) DO NOTHING",
+            &sha256[..],
+            content
+        )
+        .execute(&mut **tx)
+        .await?;
+        let held = sqlx::query!("SELECT sha256 FROM blobs WHERE sha256 = $1 FOR KEY SHARE", &sha256[..])
+            .fetch_optional(&mut **tx)
+            .await?;
+        if held.is_some() {
+            return Ok(());
+        }
+        // A sweep took it between the two.
+    }
+    Err(sqlx::Error::RowNotFound)
+}
+
 pub(super) async fn insert_attachment(tx: &mut Tx, message: i64, a: &NewAttachment) -> sqlx::Result<()> {
     sqlx::query!(
-        "WITH b AS (INSERT INTO blobs (sha256, content) VALUES ($5, $6)
-                    ON CONFLICT (sha256) DO UPDATE SET sha256 = excluded.sha256)
-         INSERT INTO attachments (message_id, filename, content_type, content_id, sha256, inline, size)
-         VALUES ($1, $2, $3, $4, $5, $7, octet_length($6))",
+        "INSERT INTO attachments (message_id, filename, content_type, content_id, sha256, inline, size)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
         message,
         a.filename,
         a.content_type,
         a.content_id,
         &a.sha256[..],
-        a.content,
-        a.inline
+        a.inline,
+        i64::try_from(a.content.len()).unwrap_or(i64::MAX)
     )
     .execute(&mut **tx)
     .await?;
@@ -463,7 +484,8 @@ pub(super) async fn address_of(
 
 pub(super) async fn holds_message(tx: &mut Tx, ticket: i64, rfc_id: &str) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM messages WHERE ticket_id = $1 AND rfc_id = $2) AS "found!""#,
+        r#"SELECT EXISTS (SELECT FROM messages m JOIN tickets t ON t.id = m.ticket_id
+                             WHERE (t.id = $1 OR t.merged_into = $1) AND m.rfc_id = $2) AS "found!""#,
         ticket,
         rfc_id
     )

@@ -35,7 +35,7 @@ pub async fn document(
     made_at: DateTime<Utc>,
 ) -> sqlx::Result<String> {
     let number = ticket.number;
-    let messages = read::messages(db, number, for_staff).await?;
+    let messages = read::messages(db, number, for_staff, made_at).await?;
     let participants = read::participants(db, number).await?;
     let (mut revisions, mut events, mut triage, mut assignment) = (Vec::new(), Vec::new(), None, None);
     if for_staff {

@@ -53,7 +53,7 @@ pub async fn keep(
     let filename = filename.map(|name| name.replace('\0', "")).and_then(|name| body::filename(&name));
     let content_type = media_type(content_type);
     let size = i64::try_from(content.len()).unwrap_or(i64::MAX);
-    sql::keep_content(tx, &sha256, content).await?;
+    super::sql::keep_content(tx, &sha256, content).await?;
     let id = sql::insert(tx, person.0, &sha256, filename.as_deref(), &content_type, size, now).await?;
     Ok(Upload { id: UploadId(id), filename, content_type, size, expires_at: now + KEPT })
 }
@@ -96,8 +96,9 @@ pub async fn attachment(
     ticket: TicketId,
     attachment: AttachmentId,
     for_staff: bool,
+    now: DateTime<Utc>,
 ) -> sqlx::Result<Option<File>> {
-    sql::attachment(db, ticket.0, attachment.0, for_staff).await
+    sql::attachment(db, ticket.0, attachment.0, for_staff, now).await
 }
 
 /// Removes files that no message named within a day, and what no list needs any more of the counts. Returns how many files.

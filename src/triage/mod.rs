@@ -67,7 +67,8 @@ impl Triage {
         let Some(subject) = changes::triage_subject(&self.db, ticket).await? else {
             return Err(JobError::Fail(anyhow::anyhow!("there is no ticket #{ticket}")));
         };
-        let is_again = subject.judged_by.is_some();
+        // What staff asks for is done, whoever judged before; what people have set stays all the same.
+        let is_again = subject.judged_by.is_some() && !subject.asked;
         if is_again && (subject.touched || subject.judged_by.as_deref() == Some(Engine::Gemini.as_str())) {
             return job.done(self.db.begin().await?).await;
         }

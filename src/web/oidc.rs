@@ -27,6 +27,8 @@ use crate::mail::address;
 use crate::people::external::{Begin, Visitor};
 
 /// One request to the provider: a person waits for it in a browser.
+/// Google's issuer.
+const GOOGLE: &str = "https://accounts.google.com";
 const PATIENCE: Duration = Duration::from_secs(10);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// No answer of a provider is longer.
@@ -222,7 +224,12 @@ impl Provider {
         }
         let domain = address::split(&email).map(|(_, domain)| domain).unwrap_or_default();
         let hosted = claims.additional_claims().hd.as_deref();
-        if !self.config.allows(domain) || hosted.is_some_and(|hd| !self.config.allows(hd)) {
+        // A private Google account may carry an address of an organization, and keep it when its owner has left there.
+        let is_private = self.issuer.as_str().trim_end_matches('/') == GOOGLE
+            && !self.config.allowed_domains.is_empty()
+            && hosted.is_none()
+            && !["gmail.com", "googlemail.com"].contains(&domain);
+        if is_private || !self.config.allows(domain) || hosted.is_some_and(|hd| !self.config.allows(hd)) {
             return refused(
                 "Only people of certain organizations may sign in here, and your address is not in one of them"
                     .to_owned(),

@@ -66,15 +66,14 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
 }
 
 fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+    // HTTP/1 alone: its clock runs from the first moment, also for who connects and is silent. Proxies speak it.
+    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
         .max_buf_size(LARGEST_HEAD)
         .max_headers(MOST_FIELDS);
-    let head = u32::try_from(LARGEST_HEAD).unwrap_or(u32::MAX);
-    builder.http2().timer(TokioTimer::new()).max_header_list_size(head).max_concurrent_streams(100);
     builder
 }
 

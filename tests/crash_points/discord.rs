@@ -153,7 +153,8 @@ impl Life {
             tickets::reply(tx, ticket, &reply, act.now + TimeDelta::seconds(1), act.now).await
         })
         .await;
-        let messages = read::messages(&self.premises.db, TICKET, true).await.expect("messages");
+        let messages =
+            read::messages(&self.premises.db, TICKET, true, Clock::system().now()).await.expect("messages");
         let first = messages.first().expect("a message").id;
         let long = "It burns.\n".repeat(250);
         for (ledger, text) in [(1_000_001, long.as_str()), (1_000_002, "It smokes.")] {

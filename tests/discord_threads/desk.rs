@@ -197,7 +197,8 @@ impl Room {
     }
 
     pub async fn first_message(&self) -> MessageId {
-        let messages = read::messages(&self.desk.db, TICKET, true).await.expect("messages");
+        let messages =
+            read::messages(&self.desk.db, TICKET, true, self.desk.clock.now()).await.expect("messages");
         messages.first().expect("a message").id
     }
 

@@ -26,7 +26,9 @@ impl Desk {
     }
 
     pub async fn conversation(&self, number: i64) -> Vec<Message> {
-        read::messages(&self.db, TicketId(number), true).await.expect("the database answers")
+        read::messages(&self.db, TicketId(number), true, self.clock.now())
+            .await
+            .expect("the database answers")
     }
 
     /// Part and address of everyone who takes part, in no special order.

@@ -47,7 +47,7 @@ pub struct World {
 
 impl World {
     pub async fn build() -> Self {
-        let more = "[assignment]\nmoderators_see_all = false\ncap_default = 100000\n[limits]\nrequests_per_address = 0\n\
+        let more = "[assignment]\nmoderators_see_all = false\ncap_default = 10000\n[limits]\nrequests_per_address = 0\n\
                     log_ins_per_address = 0\nletters_per_address = 0\ntickets_per_person = 0\nlog_ins_per_account = 0\n\
                     [webhooks]\nallowed_networks = [\"127.0.0.0/8\"]\n";
         let desk = Desk::with(Plan { more: more.to_owned(), ..Plan::default() }).await;

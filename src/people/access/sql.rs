@@ -14,9 +14,11 @@ pub(super) async fn by_session(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Holder>> {
     let row = sqlx::query!(
-        "SELECT p.id, p.name, p.role, s.method
+        r#"SELECT p.id, p.name, p.role,
+                  s.method = 'oidc' OR s.method = 'totp' AND EXISTS (
+                    SELECT FROM second_factors f WHERE f.person_id = p.id AND f.confirmed_at IS NOT NULL) AS "second_factor!"
          FROM sessions s JOIN persons p ON p.id = s.person_id
-         WHERE s.id = $1 AND s.revoked_at IS NULL AND s.expires_at > $2 AND p.active",
+         WHERE s.id = $1 AND s.revoked_at IS NULL AND s.expires_at > $2 AND p.active"#,
         session,
         now
     )
@@ -27,7 +29,7 @@ pub(super) async fn by_session(
         name: r.name,
         role: Role::parse(&r.role),
         by: By::Session(session),
-        second_factor: r.method != "password",
+        second_factor: r.second_factor,
     }))
 }
 
@@ -39,9 +41,11 @@ pub(super) async fn by_token(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Found>> {
     let row = sqlx::query!(
-        "SELECT p.id, p.name, p.role, t.id AS token_id, t.scopes, t.last_used_at
+        r#"SELECT p.id, p.name, p.role, t.id AS token_id, t.scopes, t.last_used_at,
+                  EXISTS (SELECT FROM second_factors f WHERE f.person_id = p.id AND f.confirmed_at IS NOT NULL)
+                    OR EXISTS (SELECT FROM external_identities e WHERE e.person_id = p.id) AS "second_factor!"
          FROM api_tokens t JOIN persons p ON p.id = t.person_id
-         WHERE t.token_hash = $1 AND t.revoked_at IS NULL AND t.expires_at > $2 AND p.active",
+         WHERE t.token_hash = $1 AND t.revoked_at IS NULL AND t.expires_at > $2 AND p.active"#,
         hash.as_slice(),
         now
     )
@@ -54,7 +58,7 @@ pub(super) async fn by_token(
             name: r.name,
             role: Role::parse(&r.role),
             by,
-            second_factor: true,
+            second_factor: r.second_factor,
         };
         (holder, r.last_used_at)
     }))

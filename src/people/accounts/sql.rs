@@ -77,3 +77,14 @@ pub(super) async fn renew_hash(db: &PgPool, person: i64, old: &str, fresh: &str)
     .await?;
     Ok(())
 }
+
+/// From here on what is written can be taken back, while the transaction goes on.
+pub(super) async fn begin_part(tx: &mut Tx) -> sqlx::Result<()> {
+    sqlx::query("SAVEPOINT part").execute(&mut **tx).await?;
+    Ok(())
+}
+
+pub(super) async fn take_part_back(tx: &mut Tx) -> sqlx::Result<()> {
+    sqlx::query("ROLLBACK TO SAVEPOINT part").execute(&mut **tx).await?;
+    Ok(())
+}

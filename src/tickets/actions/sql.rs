@@ -114,7 +114,7 @@ pub(super) async fn withdraw(
            FOR UPDATE OF d)
          UPDATE messages SET withdrawn_at = $3
          WHERE id = $2 AND ticket_id = $1 AND kind = 'outbound' AND withdrawn_at IS NULL
-           AND EXISTS (SELECT FROM copies) AND NOT EXISTS (SELECT FROM copies WHERE NOT waits)",
+           AND leaves_at > $3 AND NOT EXISTS (SELECT FROM copies WHERE NOT waits)",
         ticket,
         message,
         now

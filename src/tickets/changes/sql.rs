@@ -16,7 +16,9 @@ pub(super) async fn triage_subject(db: &PgPool, ticket: i64) -> sqlx::Result<Opt
                   (t.category_set OR t.priority_set OR t.skills_set OR t.assignee_set
                    OR EXISTS (SELECT FROM messages m WHERE m.ticket_id = t.id AND m.kind <> 'inbound' AND NOT m.unverified)
                   ) AS "touched!",
-                  (SELECT g.engine FROM triages g WHERE g.ticket_id = t.id ORDER BY g.id DESC LIMIT 1) AS judged_by
+                  (SELECT g.engine FROM triages g WHERE g.ticket_id = t.id ORDER BY g.id DESC LIMIT 1) AS judged_by,
+                  EXISTS (SELECT FROM ticket_events e WHERE e.ticket_id = t.id AND e.kind = 'triage_asked'
+                          AND e.at >= (SELECT max(g.at) FROM triages g WHERE g.ticket_id = t.id)) AS "asked!"
            FROM tickets t WHERE t.id = $1"#,
         ticket
     )
@@ -30,6 +32,7 @@ pub(super) async fn triage_subject(db: &PgPool, ticket: i64) -> sqlx::Result<Opt
         created_at: r.created_at,
         touched: r.touched,
         judged_by: r.judged_by,
+        asked: r.asked,
     }))
 }
 

@@ -30,6 +30,8 @@ pub(super) async fn insert_survey(
                 'survey', 'email', $2, p.address, $3
          FROM participants p, ticket_settings s
          WHERE s.survey AND p.ticket_id = $1 AND p.person_id = $2 AND p.channel = 'email' AND p.address <> ''
+           -- Machines are not asked (RFC 3834).
+           AND EXISTS (SELECT FROM messages WHERE ticket_id = $1 AND kind = 'inbound' AND sender_class = 'human')
          ON CONFLICT (ticket_id) WHERE kind = 'survey'
          DO UPDATE SET state = 'waiting', reason = NULL, created_at = excluded.created_at, answers_id = excluded.answers_id
          WHERE deliveries.state = 'suppressed' AND deliveries.content IS NULL

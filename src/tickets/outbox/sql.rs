@@ -377,6 +377,9 @@ pub(super) async fn retry(tx: &mut Tx, delivery: i64) -> sqlx::Result<Option<i64
     sqlx::query_scalar!(
         "UPDATE deliveries SET state = CASE state WHEN 'suppressed' THEN state ELSE 'waiting' END
          WHERE id = $1 AND kind <> 'relay' AND state IN ('failed', 'suppressed', 'bounced', 'cancelled')
+           -- What staff took back, and what belongs to a deleted ticket, stays unsaid.
+           AND NOT EXISTS (SELECT FROM messages m WHERE m.id = message_id AND m.withdrawn_at IS NOT NULL)
+           AND NOT EXISTS (SELECT FROM tickets t WHERE t.id = ticket_id AND t.deleted_at IS NOT NULL)
          RETURNING ticket_id",
         delivery
     )

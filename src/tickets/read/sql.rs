@@ -8,7 +8,12 @@ use super::{
 };
 use crate::ids::{MessageId, PersonId, TicketId};
 
-pub(super) async fn messages(db: &PgPool, ticket: i64, with_notes: bool) -> sqlx::Result<Vec<Message>> {
+pub(super) async fn messages(
+    db: &PgPool,
+    ticket: i64,
+    for_staff: bool,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Message>> {
     sqlx::query_as!(
         Message,
         r#"SELECT m.id AS "id: MessageId", m.kind, m.channel, m.author_id AS "author_id: PersonId",
@@ -27,9 +32,10 @@ pub(super) async fn messages(db: &PgPool, ticket: i64, with_notes: bool) -> sqlx
            FROM messages m LEFT JOIN persons p ON p.id = m.author_id
            LEFT JOIN LATERAL (SELECT kind, body, at FROM message_revisions WHERE message_id = m.id ORDER BY id DESC LIMIT 1)
              AS r ON TRUE
-           WHERE m.ticket_id = $1 AND ($2 OR m.kind <> 'note') ORDER BY m.created_at, m.id"#,
+           WHERE m.ticket_id = $1 AND ($2 OR m.kind <> 'note' AND (m.leaves_at IS NULL OR m.leaves_at <= $3)) ORDER BY m.created_at, m.id"#,
         ticket,
-        with_notes
+        for_staff,
+        now
     )
     .fetch_all(db)
     .await

@@ -12,18 +12,6 @@ pub(super) async fn waiting(tx: &mut Tx, person: i64) -> sqlx::Result<i64> {
         .await
 }
 
-/// A content that is there already is locked, so that no sweep takes it away meanwhile.
-pub(super) async fn keep_content(tx: &mut Tx, sha256: &[u8; 32], content: &[u8]) -> sqlx::Result<()> {
-    sqlx::query!(
-        "INSERT INTO blobs (sha256, content) VALUES ($1, $2) ON CONFLICT (sha256) DO UPDATE SET sha256 = excluded.sha256",
-        &sha256[..],
-        content
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
 pub(super) async fn insert(
     tx: &mut Tx,
     person: i64,
@@ -67,17 +55,19 @@ pub(super) async fn attachment(
     ticket: i64,
     attachment: i64,
     for_staff: bool,
+    now: DateTime<Utc>,
 ) -> sqlx::Result<Option<File>> {
     sqlx::query_as!(
         File,
         "SELECT a.filename, a.content_type, b.content
          FROM attachments a JOIN messages m ON m.id = a.message_id JOIN blobs b ON b.sha256 = a.sha256
          WHERE a.id = $2 AND m.ticket_id = $1
-           AND ($3 OR (m.kind <> 'note' AND m.withdrawn_at IS NULL
+           AND ($3 OR (m.kind <> 'note' AND m.withdrawn_at IS NULL AND (m.leaves_at IS NULL OR m.leaves_at <= $4)
                        AND NOT EXISTS (SELECT FROM message_revisions r WHERE r.message_id = m.id AND r.kind = 'deleted')))",
         ticket,
         attachment,
-        for_staff
+        for_staff,
+        now
     )
     .fetch_optional(db)
     .await

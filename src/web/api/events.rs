@@ -108,6 +108,7 @@ impl Eyes {
             Sight::Requester(person) => ticket.requester_id == person,
             Sight::Moderator(person) => {
                 ticket.assignee_id.is_none_or(|assignee| assignee == person)
+                    || ticket.requester_id == person
                     || ticket.skills.iter().any(|skill| self.skills.contains(skill))
             }
         };
@@ -163,6 +164,9 @@ impl Reader {
     /// Until something is to be looked at. `None`: the stream is over.
     async fn wait(&mut self) -> Option<sqlx::Result<()>> {
         if let Some(left) = self.behind {
+            if let Err(error) = self.check().await? {
+                return Some(Err(error));
+            }
             return Some(self.catch_up(left).await);
         }
         tokio::select! {
@@ -173,21 +177,28 @@ impl Reader {
                 Err(RecvError::Closed) => return None,
             },
             _ = self.tick.tick() => {
-                let now = self.state.clock.now();
-                if now - self.checked_at >= CHECK {
-                    self.checked_at = now;
-                    let caller = rights::authenticate(&self.state, &self.credentials).await.ok()?;
-                    match Eyes::of(&self.state, &caller).await {
-                        Ok(eyes) => self.eyes = eyes,
-                        Err(error) => return Some(Err(error)),
-                    }
+                if let Err(error) = self.check().await? {
+                    return Some(Err(error));
                 }
+                let now = self.state.clock.now();
                 if now - self.sent_at >= HEARTBEAT {
                     self.beat();
                 }
             }
         }
         Some(Ok(()))
+    }
+
+    /// Whether the caller may still read on, and what. `None`: they may not.
+    async fn check(&mut self) -> Option<sqlx::Result<()>> {
+        let now = self.state.clock.now();
+        if now - self.checked_at < CHECK {
+            return Some(Ok(()));
+        }
+        self.checked_at = now;
+        let caller = rights::authenticate(&self.state, &self.credentials).await.ok()?;
+        let eyes = Eyes::of(&self.state, &caller).await;
+        Some(eyes.map(|eyes| self.eyes = eyes))
     }
 
     fn take(&mut self, happened: &Arc<Happened>) {

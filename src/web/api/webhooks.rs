@@ -107,17 +107,15 @@ struct Created {
 async fn create(
     State(state): State<Shared>,
     caller: Caller,
-    Input { value: wanted, once }: Input<Wanted>,
-) -> Result<Response, Error> {
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    Input { value: wanted, .. }: Input<Wanted>,
+) -> Result<(StatusCode, Json<Created>), Error> {
     advise(&state, &wanted.url).await?;
     let new = NewWebhook { name: wanted.name, url: wanted.url, kinds: wanted.kinds };
     let mut tx = state.db.begin().await?;
     let (webhook, secret) = webhooks::create(&mut tx, &new, caller.actor(), state.clock.now()).await?;
-    let created = Created { webhook, secret: secret.expose_secret().to_owned() };
-    once.commit(tx, &state, &caller, StatusCode::CREATED, &created).await
+    tx.commit().await?;
+    // `Idempotency-Key` is not heeded: the answer, with the secret in it, is kept nowhere.
+    Ok((StatusCode::CREATED, Json(Created { webhook, secret: secret.expose_secret().to_owned() })))
 }
 
 /// one webhook.
@@ -211,16 +209,12 @@ async fn rotate(
     State(state): State<Shared>,
     caller: Caller,
     Named(id): Named<WebhookId>,
-    once: Once,
-) -> Result<Response, Error> {
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+) -> Result<Json<Rotated>, Error> {
     let now = state.clock.now();
     let mut tx = state.db.begin().await?;
     let secret = webhooks::rotate(&mut tx, id, caller.actor(), now).await?;
-    let rotated = Rotated { secret: secret.expose_secret().to_owned(), previous_until: now + OVERLAP };
-    once.commit(tx, &state, &caller, StatusCode::OK, &rotated).await
+    tx.commit().await?;
+    Ok(Json(Rotated { secret: secret.expose_secret().to_owned(), previous_until: now + OVERLAP }))
 }
 
 #[derive(Serialize, ToSchema)]

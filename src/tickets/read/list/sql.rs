@@ -41,6 +41,8 @@ fn push_sight(query: &mut Query, sight: Sight) {
             query
                 .push(" AND (t.assignee_id IS NULL OR t.assignee_id = ")
                 .push_bind(person.0)
+                .push(" OR t.requester_id = ")
+                .push_bind(person.0)
                 .push(
                     " OR EXISTS (SELECT FROM ticket_skills ts JOIN person_skills ps ON ps.skill_id = ts.skill_id
                       WHERE ts.ticket_id = t.id AND ps.confirmed AND ps.person_id = ",
@@ -267,17 +269,72 @@ async fn newest_fitting(db: &PgPool, sight: Sight, filter: &Filter, search: &str
         // Their own are few, and found by their index.
         return fitting(db, sight, filter, search, None).await;
     }
+    let enough = usize::try_from(RANKED).unwrap_or(usize::MAX);
+    if !is_unfiltered(sight, filter) {
+        let found = fitting_walked(db, sight, filter, search).await?;
+        if found.len() >= enough {
+            return Ok(found);
+        }
+    }
     let newest = sqlx::query_scalar!("SELECT max(ticket_id) FROM ticket_search").fetch_one(db).await?;
     let newest = newest.unwrap_or(0);
     for (bits, letter) in BLOCKS {
         let block = newest >> bits;
+        if block <= 1 {
+            // All there are: to name the blocks would only be more to look at.
+            break;
+        }
         let within = format!("'#{letter}{block}' | '#{letter}{}'", block - 1);
         let found = fitting(db, sight, filter, search, Some(within)).await?;
-        if block <= 1 || found.len() >= usize::try_from(RANKED).unwrap_or(usize::MAX) {
+        if found.len() >= enough {
             return Ok(found);
         }
     }
     fitting(db, sight, filter, search, None).await
+}
+
+/// Tickets of a filter that are looked at one by one before the index of words is asked.
+const WALKED: i64 = 2000;
+
+/// The newest that fit, among the newest that the filter leaves: where the words are common, that is enough, and the words of
+/// all the others need not be looked at.
+async fn fitting_walked(db: &PgPool, sight: Sight, filter: &Filter, search: &str) -> sqlx::Result<Vec<Fit>> {
+    let text = searched(sight);
+    let mut query = Query::new("SELECT id, ts_rank_cd(text, websearch_to_tsquery('english', ");
+    query
+        .push_bind(search.to_owned())
+        .push(")) AS rank FROM (SELECT s.ticket_id AS id, ")
+        .push(text)
+        .push(" AS text FROM (SELECT t.id FROM tickets t");
+    push_joins(&mut query, filter);
+    push_filter(db, &mut query, sight, filter).await?;
+    query
+        .push(" ORDER BY t.id DESC LIMIT ")
+        .push_bind(WALKED)
+        .push(") AS walked JOIN ticket_search s ON s.ticket_id = walked.id WHERE numnode(websearch_to_tsquery('english', ")
+        .push_bind(search.to_owned())
+        .push(")) > 0 AND ")
+        .push(text)
+        .push(" @@ websearch_to_tsquery('english', ")
+        .push_bind(search.to_owned())
+        .push(") ORDER BY s.ticket_id DESC LIMIT ")
+        .push_bind(RANKED)
+        .push(") AS newest");
+    query.build_query_as().persistent(false).fetch_all(db).await
+}
+
+async fn push_filter(db: &PgPool, query: &mut Query, sight: Sight, filter: &Filter) -> sqlx::Result<()> {
+    push_conditions(query, sight, filter, skill_of(db, filter).await?.or(Some(0)), None);
+    if !filter.status.is_empty() {
+        let words: Vec<String> = filter.status.iter().map(|s| format!("'{}'", s.as_str())).collect();
+        query.push(" AND t.status IN (").push(words.join(", ")).push(")");
+    }
+    Ok(())
+}
+
+/// Nothing else is asked for: the words are all that is looked at. Who is deleted is not in there.
+fn is_unfiltered(sight: Sight, filter: &Filter) -> bool {
+    sight == Sight::All && is_plain(filter)
 }
 
 fn is_plain(filter: &Filter) -> bool {
@@ -307,8 +364,7 @@ async fn fitting(
         .push(")) AS rank FROM (SELECT s.ticket_id AS id, ")
         .push(text)
         .push(" AS text ");
-    // Where nothing else is asked for, the words are all that is looked at: who is deleted is not in there.
-    let is_plain = sight == Sight::All && is_plain(filter);
+    let is_plain = is_unfiltered(sight, filter);
     query.push(if is_plain {
         "FROM ticket_search s"
     } else {
@@ -318,11 +374,7 @@ async fn fitting(
     if is_plain {
         query.push(" WHERE TRUE");
     } else {
-        push_conditions(&mut query, sight, filter, skill_of(db, filter).await?.or(Some(0)), None);
-        if !filter.status.is_empty() {
-            let words: Vec<String> = filter.status.iter().map(|s| format!("'{}'", s.as_str())).collect();
-            query.push(" AND t.status IN (").push(words.join(", ")).push(")");
-        }
+        push_filter(db, &mut query, sight, filter).await?;
     }
     query.push(" AND numnode(websearch_to_tsquery('english', ").push_bind(search.to_owned()).push(")) > 0");
     query.push(" AND ").push(text).push(" @@ (");

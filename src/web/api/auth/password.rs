@@ -50,7 +50,7 @@ async fn change(
     Client(client): Client,
     Input { value: body, .. }: Input<Change>,
 ) -> Result<StatusCode, Error> {
-    state.limits.log_in(client, &format!("person:{}", caller.person))?;
+    state.limits.own_proof(client, caller.person)?;
     let (session, now) = (session_of(&caller), state.clock.now());
     let (db, person) = (&state.db, caller.person);
     accounts::change_password(db, caller.actor(), person, session, body.current, body.new, now)

@@ -74,7 +74,7 @@ async fn enrol(
     Client(client): Client,
     Input { value: body, .. }: Input<Enrol>,
 ) -> Result<(StatusCode, Json<Enrolment>), Error> {
-    state.limits.log_in(client, &format!("person:{}", caller.person))?;
+    state.limits.own_proof(client, caller.person)?;
     let person = people::person(&state.db, caller.person).await?.ok_or(Error::Unauthorized)?;
     if accounts::has_password(&state.db, person.id).await? {
         let password = body.password.ok_or_else(|| fault("password", &"type your password as well"))?;
@@ -125,7 +125,7 @@ async fn confirm(
     Client(client): Client,
     Input { value: body, .. }: Input<Confirm>,
 ) -> Result<Json<RecoveryCodes>, Error> {
-    state.limits.log_in(client, &format!("person:{}", caller.person))?;
+    state.limits.own_proof(client, caller.person)?;
     let (session, now) = (session_of(&caller), state.clock.now());
     let codes =
         second_factor::confirm(&state.db, caller.actor(), caller.person, session, &body.code, now).await?;
@@ -157,7 +157,7 @@ async fn disable(
     Client(client): Client,
     Input { value: body, .. }: Input<Proof>,
 ) -> Result<StatusCode, Error> {
-    state.limits.log_in(client, &format!("person:{}", caller.person))?;
+    state.limits.own_proof(client, caller.person)?;
     let (db, actor, now) = (&state.db, caller.actor(), state.clock.now());
     accounts::disable_second_factor(db, actor, caller.person, body.password, &body.code, now).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -177,7 +177,7 @@ async fn renew(
     Client(client): Client,
     Input { value: body, .. }: Input<Proof>,
 ) -> Result<Json<RecoveryCodes>, Error> {
-    state.limits.log_in(client, &format!("person:{}", caller.person))?;
+    state.limits.own_proof(client, caller.person)?;
     let (db, actor, now) = (&state.db, caller.actor(), state.clock.now());
     let codes =
         accounts::renew_recovery_codes(db, actor, caller.person, body.password, &body.code, now).await?;

@@ -76,7 +76,7 @@ async fn detail(
     }
     let detail = Detail {
         participants,
-        messages: read::messages(db, number, is_staff).await?,
+        messages: read::messages(db, number, is_staff, state.clock.now()).await?,
         merged_from: read::merged_from(db, number).await?,
         rating: csat::rating(db, number).await?,
         triage: if is_staff { changes::triage(db, number).await? } else { None },

@@ -5,6 +5,7 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -36,6 +37,8 @@ struct UploadQuery {
 struct Content {
     bytes: Bytes,
     once: Once,
+    /// Held until the file is stored.
+    _place: OwnedSemaphorePermit,
 }
 
 impl FromRequest<Shared> for Content {
@@ -43,8 +46,12 @@ impl FromRequest<Shared> for Content {
 
     async fn from_request(request: Request, state: &Shared) -> Result<Self, Error> {
         let once = Once::of(&request)?;
+        if let Some(caller) = request.extensions().get::<Caller>() {
+            state.limits.ticket(caller.person)?;
+        }
+        let place = state.limits.upload().await?;
         let bytes = Bytes::from_request(request, state).await?;
-        Ok(Self { once: once.with(&bytes), bytes })
+        Ok(Self { once: once.with(&bytes), bytes, _place: place })
     }
 }
 
@@ -63,7 +70,7 @@ async fn upload(
     caller: Caller,
     Params(query): Params<UploadQuery>,
     headers: HeaderMap,
-    Content { bytes, once }: Content,
+    Content { bytes, once, _place }: Content,
 ) -> Result<Response, Error> {
     if let Some(answer) = once.replay(&state, &caller).await? {
         return Ok(answer);
@@ -95,7 +102,8 @@ async fn download(
     Named((number, id)): Named<(TicketId, AttachmentId)>,
 ) -> Result<Response, Error> {
     seen(&state, &caller, number).await?;
-    let file = uploads::attachment(&state.db, number, id, caller.is_staff()).await?.ok_or(Error::NotFound)?;
+    let file = uploads::attachment(&state.db, number, id, caller.is_staff(), state.clock.now()).await?;
+    let file = file.ok_or(Error::NotFound)?;
     let headers = [
         (header::CONTENT_TYPE, uploads::media_type(&file.content_type)),
         (header::CONTENT_DISPOSITION, disposition(file.filename.as_deref().unwrap_or("attachment"))),

@@ -60,6 +60,11 @@ async fn merge(
     let expected = expected(&headers)?;
     let mut tx = state.db.begin().await?;
     let into = merging::merge(&mut tx, number, body.into, expected, act(&state, &caller)).await?;
+    if into != body.into {
+        // What they named was merged itself: into something that they must see as well.
+        let sight = caller.sight(state.settings.known().assignment.moderators_see_all);
+        crate::tickets::read::ticket_in(&mut tx, sight, into).await?.ok_or(Error::NotFound)?;
+    }
     let summary = changed(&mut tx, &state, &caller, into).await?;
     let answer = once.commit(tx, &state, &caller, StatusCode::OK, &summary).await?;
     Ok(tagged(answer, summary.version))

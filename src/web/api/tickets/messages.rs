@@ -44,7 +44,7 @@ async fn messages(
     Named(number): Number,
 ) -> Result<Json<Messages>, Error> {
     seen(&state, &caller, number).await?;
-    let messages = read::messages(&state.db, number, caller.is_staff()).await?;
+    let messages = read::messages(&state.db, number, caller.is_staff(), state.clock.now()).await?;
     Ok(Json(Messages { messages, next_cursor: None }))
 }
 
@@ -115,6 +115,9 @@ async fn write(
     let as_requester = summary.requester_id == caller.person && is_public;
     if !as_requester && !caller.is_staff() {
         return Err(Error::Forbidden);
+    }
+    if !caller.is_staff() {
+        state.limits.ticket(caller.person)?;
     }
     let act = act(&state, &caller);
     let leaves_at = act.now + TimeDelta::seconds(state.settings.known().mail.undo_seconds);

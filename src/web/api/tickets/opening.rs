@@ -66,6 +66,7 @@ async fn open(
     if let Some(answer) = once.replay(&state, &caller).await? {
         return Ok(answer);
     }
+    state.settings.current().await;
     if let Some(category) = &body.category {
         known_category(&state, category)?;
     }

@@ -230,7 +230,10 @@ async fn unfollow(
     Named(number): Number,
     once: Once,
 ) -> Result<Response, Error> {
-    seen(&state, &caller, number).await?;
+    // Also where they do not see it any more.
+    if !parties::follows(&state.db, number, caller.person).await? {
+        seen(&state, &caller, number).await?;
+    }
     let mut tx = state.db.begin().await?;
     let ticket = tickets::lock(&mut tx, number).await?;
     parties::unfollow(&mut tx, &ticket, act(&state, &caller)).await?;
