@@ -433,3 +433,55 @@ async fn participants_and_followers_hear_what_is_said() {
     assert_eq!((desk.mails_to("cleo@example.net").len(), desk.mails_to("nik@example.org").len()), before);
     desk.close().await;
 }
+
+#[tokio::test]
+async fn an_answer_is_its_requesters_to_read_when_it_has_left_and_never_when_it_was_taken_back() {
+    let desk = desk().await;
+    let (ada, bea) = (desk.logs_in("Ada").await, desk.logs_in("Bea").await);
+    opens(&desk, &ada, &refund()).await;
+    let messages = "/api/tickets/1001/messages";
+    let read = async |api: &Api| api.read(messages).await.with(200).to_string();
+    let rash = bea.posts(messages, &json!({"body": "Never."})).await.with(201);
+    assert!(!read(&ada).await.contains("Never."), "it can still be taken back");
+    assert!(!ada.read("/api/tickets/1001").await.with(200).to_string().contains("Never."));
+    assert!(!ada.read("/api/tickets/1001/transcript").await.text().contains("Never."));
+    assert!(read(&bea).await.contains("Never."), "staff see what is on its way");
+    bea.deletes(&format!("{messages}/{}", at(&rash, "/id"))).await.with(204);
+    bea.posts(messages, &json!({"body": "Gladly."})).await.with(201);
+    desk.later(TimeDelta::seconds(10)).await;
+    let seen = read(&ada).await;
+    assert!(seen.contains("Gladly.") && !seen.contains("Never."), "{seen}");
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn what_staff_asks_to_be_judged_again_is_judged_and_what_people_set_stays() {
+    let desk = desk().await;
+    let (ada, bea) = (desk.logs_in("Ada").await, desk.logs_in("Bea").await);
+    opens(&desk, &ada, &refund()).await;
+    bea.patches("/api/tickets/1001", &json!({"category": "bug"})).await.with(200);
+    let judged = "SELECT count(*) FROM triages";
+    assert_eq!(desk.count(judged).await, 1);
+    desk.clock.advance(TimeDelta::minutes(1));
+    bea.does("/api/tickets/1001/triage").await.with(202);
+    desk.settle().await;
+    assert_eq!(desk.count(judged).await, 2);
+    assert_eq!(desk.ticket(1001).await.category.as_deref(), Some("bug"));
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn what_was_taken_back_is_not_sent_by_a_retry() {
+    let desk = desk().await;
+    let (ada, bea, dora) = (desk.logs_in("Ada").await, desk.logs_in("Bea").await, desk.logs_in("Dora").await);
+    opens(&desk, &ada, &refund()).await;
+    let messages = "/api/tickets/1001/messages";
+    let rash = bea.posts(messages, &json!({"body": "Never."})).await.with(201);
+    bea.deletes(&format!("{messages}/{}", at(&rash, "/id"))).await.with(204);
+    let id = desk.count("SELECT id FROM deliveries WHERE state = 'cancelled'").await;
+    let retried = dora.does(&format!("/api/admin/deliveries/{id}/retry")).await;
+    assert!(retried.status >= 400, "{}", retried.status);
+    desk.later(TimeDelta::minutes(1)).await;
+    assert!(!text(&desk.last_mail_to("ada@example.org")).contains("Never."));
+    desk.close().await;
+}

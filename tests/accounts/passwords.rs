@@ -157,3 +157,21 @@ async fn names_and_skills_are_ones_own_to_say() {
     desk.settle().await;
     desk.close().await;
 }
+
+#[tokio::test]
+async fn a_reset_ends_the_tokens_that_somebody_else_may_have_made() {
+    let (desk, browser) = desk().await;
+    let ada = account(&desk, &browser, ADA).await;
+    let made = ada.post("/api/auth/me/tokens", &json!({"name": "stolen", "scopes": ["tickets:read"]})).await;
+    let program = browser.with(&made.text("/token"));
+    assert_eq!(program.get("/api/tickets").await.status, 200);
+    browser.post("/api/auth/password/reset", &json!({"email": ADA})).await;
+    desk.settle().await;
+    let token = token_mailed_to(&desk, ADA, "reset");
+    let reset =
+        browser.post("/api/auth/password/reset/confirm", &json!({"token": token, "password": NEW})).await;
+    assert_eq!(reset.status, 204);
+    assert_eq!(program.get("/api/tickets").await.status, 401);
+    desk.settle().await;
+    desk.close().await;
+}
