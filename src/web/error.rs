@@ -45,6 +45,9 @@ pub enum Error {
     Invalid(Vec<Fault>),
     #[error("it was changed since you read it: read it again, and repeat your change")]
     Stale,
+    /// Not a fault: the request was done before, and this was its answer.
+    #[error("it was answered before")]
+    Answered(Box<Response>),
     #[error("this Idempotency-Key was used for another request: take a fresh one")]
     KeyReused,
     /// Seconds to wait.
@@ -73,6 +76,7 @@ impl Error {
                 StatusCode::FORBIDDEN
             }
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Answered(answer) => answer.status(),
             Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Stale => StatusCode::PRECONDITION_FAILED,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -170,6 +174,9 @@ impl From<TicketError> for Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
+        if let Self::Answered(answer) = self {
+            return *answer;
+        }
         let status = self.status();
         if let Self::Internal(error) = &self {
             tracing::error!(error = format!("{error:#}"), "a request failed");

@@ -53,8 +53,16 @@ impl Once {
         self
     }
 
-    /// The answer that was given to this key before. The same key on another request is refused.
-    pub(super) async fn replay(&self, state: &Shared, caller: &Caller) -> Result<Option<Response>, Error> {
+    /// Ends the handler with the answer that was given to this key before ([`Error::Answered`]). The same key on another request
+    /// is refused.
+    pub(super) async fn replay(&self, state: &Shared, caller: &Caller) -> Result<(), Error> {
+        match self.answered(state, caller).await? {
+            Some(answer) => Err(Error::Answered(Box::new(answer))),
+            None => Ok(()),
+        }
+    }
+
+    async fn answered(&self, state: &Shared, caller: &Caller) -> Result<Option<Response>, Error> {
         let Some(key) = &self.key else { return Ok(None) };
         let Some(stored) = sql::find(&state.db, caller.person.0, key).await? else { return Ok(None) };
         if stored.created_at + KEPT < state.clock.now() {
@@ -91,7 +99,7 @@ impl Once {
             };
             if !sql::insert(&mut tx, caller.person.0, key, &stored, stored.created_at - KEPT).await? {
                 tx.rollback().await?;
-                let other = self.replay(state, caller).await?;
+                let other = self.answered(state, caller).await?;
                 return other
                     .ok_or_else(|| Error::Conflict("another request has this key: try again".to_owned()));
             }

@@ -57,6 +57,12 @@ pub(super) fn complete(document: &mut Document) {
     }
 }
 
+/// Whether the operation takes `If-Match`.
+fn names_version(operation: &Operation) -> bool {
+    let parameters = operation.parameters.iter().flatten();
+    parameters.filter_map(|p| if let RefOr::T(p) = p { Some(p) } else { None }).any(|p| p.name == "If-Match")
+}
+
 /// The rows of one report may fit the description of another's as well, which `oneOf` forbids.
 fn loosen_rows(document: &mut Document) {
     let Some(components) = &mut document.components else { return };
@@ -106,6 +112,9 @@ fn complete_operation(path: &str, method: &Method, operation: &mut Operation) {
     }
     if has(ParameterIn::Path, operation) {
         errors.insert(StatusCode::NOT_FOUND, "There is nothing here, or nothing that the caller may see");
+    }
+    if names_version(operation) {
+        errors.insert(StatusCode::PRECONDITION_FAILED, "The ticket is in another version");
     }
     if operation.request_body.is_some() {
         errors.insert(StatusCode::PAYLOAD_TOO_LARGE, "The body has more bytes than are taken");

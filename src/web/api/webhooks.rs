@@ -237,9 +237,7 @@ async fn ping(
     Named(id): Named<WebhookId>,
     once: Once,
 ) -> Result<Response, Error> {
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let mut tx = state.db.begin().await?;
     let delivery_id = webhooks::ping(&mut tx, id, state.clock.now()).await?;
     once.commit(tx, &state, &caller, StatusCode::ACCEPTED, &Pinged { delivery_id }).await
@@ -336,9 +334,7 @@ async fn retry(
     Named(id): Named<WebhookDeliveryId>,
     once: Once,
 ) -> Result<Response, Error> {
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let mut tx = state.db.begin().await?;
     if !webhooks::retry(&mut tx, id, caller.actor(), state.clock.now()).await? {
         return Err(Error::NotFound);
@@ -360,9 +356,7 @@ async fn cancel(
     Named(id): Named<WebhookDeliveryId>,
     once: Once,
 ) -> Result<Response, Error> {
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let mut tx = state.db.begin().await?;
     if !webhooks::cancel(&mut tx, id, caller.actor(), state.clock.now()).await? {
         return Err(Error::NotFound);

@@ -106,9 +106,7 @@ async fn retry(
     Named(id): Named<DeliveryId>,
     once: Once,
 ) -> Result<Response, Error> {
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let (found, _) = outbox::one(&state.db, id).await?.ok_or(Error::NotFound)?;
     let now = state.clock.now();
     let mut tx = state.db.begin().await?;
@@ -134,9 +132,7 @@ async fn cancel(
     Named(id): Named<DeliveryId>,
     once: Once,
 ) -> Result<Response, Error> {
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let (found, _) = outbox::one(&state.db, id).await?.ok_or(Error::NotFound)?;
     let now = state.clock.now();
     let mut tx = state.db.begin().await?;

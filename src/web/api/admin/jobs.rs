@@ -113,9 +113,7 @@ async fn retry(
     Named(id): Named<JobId>,
     once: Once,
 ) -> Result<Response, Error> {
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let job = queue::job(&state.db, id).await?.ok_or(Error::NotFound)?;
     let now = state.clock.now();
     let mut tx = state.db.begin().await?;
@@ -141,9 +139,7 @@ async fn cancel(
     Named(id): Named<JobId>,
     once: Once,
 ) -> Result<Response, Error> {
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let now = state.clock.now();
     let mut tx = state.db.begin().await?;
     let job = outbox::cancel_job(&mut tx, id, now).await?;
@@ -180,9 +176,7 @@ async fn retry_all(
 ) -> Result<Response, Error> {
     let wrong = |detail| Error::Invalid(vec![Fault { field: "kind".to_owned(), detail }]);
     let kind = kind_named(&body.kind).map_err(wrong)?;
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let now = state.clock.now();
     let mut tx = state.db.begin().await?;
     let retried = queue::revive_all(&mut tx, kind, now).await?;

@@ -207,9 +207,7 @@ async fn replay(
     Named(id): Named<InboundId>,
     once: Once,
 ) -> Result<Response, Error> {
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let mut tx = state.db.begin().await?;
     ledger::replay(&mut tx, id, caller.actor(), state.clock.now()).await?;
     once.commit(tx, &state, &caller, StatusCode::NO_CONTENT, &()).await

@@ -101,9 +101,7 @@ async fn create(
     caller: Caller,
     Input { value: body, once }: Input<NewPersonEntry>,
 ) -> Result<Response, Error> {
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let new = NewPerson { name: body.name, email: body.email, role: body.role };
     let mut tx = state.db.begin().await?;
     let id = directory::create(&mut tx, &state.config, &new, caller.actor(), state.clock.now()).await?;

@@ -121,9 +121,7 @@ async fn create(
     caller: Caller,
     Input { value: body, once }: Input<NewSkill>,
 ) -> Result<Response, Error> {
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let NewSkill { slug, name, aliases, description } = body;
     let skill = people::Skill { slug, name, aliases, description };
     let mut tx = state.db.begin().await?;

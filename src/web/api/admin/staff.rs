@@ -169,9 +169,7 @@ async fn confirm_skill(
     Named((id, slug)): Named<(PersonId, String)>,
     once: Once,
 ) -> Result<Response, Error> {
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let mut tx = state.db.begin().await?;
     if !levels::confirm(&mut tx, id, &slug, caller.actor(), state.clock.now()).await? {
         return Err(Error::NotFound);
@@ -226,9 +224,7 @@ async fn add_away(
     Input { value: body, once }: Input<NewAwayPeriod>,
 ) -> Result<Response, Error> {
     known(&state, id).await?;
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let (now, actor) = (state.clock.now(), caller.actor());
     let mut tx = state.db.begin().await?;
     let period = hours::add_away(&mut tx, id, body.from, body.until, &body.note, actor, now).await?;

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{act, caps, changed, locked, seen, tagged};
+use super::{act, caps, finish, locked, seen};
 use crate::ids::PersonId;
 use crate::people::Role;
 use crate::tickets::read::Summary;
@@ -77,8 +77,6 @@ struct Assignee {
          headers(("ETag" = String, description = "Its version"))),
         (status = 409, description = "They have as many open tickets as they may have, or the ticket is closed",
          body = crate::web::error::Problem, content_type = "application/problem+json"),
-        (status = 412, description = "The ticket is in another version", body = crate::web::error::Problem,
-         content_type = "application/problem+json"),
     )
 )]
 async fn assign(
@@ -89,17 +87,13 @@ async fn assign(
     Input { value: body, once }: Input<Assignee>,
 ) -> Result<Response, Error> {
     seen(&state, &caller, number).await?;
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let mut tx = state.db.begin().await?;
     let turn = changes::take_turn_assigning(&mut tx).await?;
     let ticket = locked(&mut tx, number, &headers).await?;
     let (caps, act) = (caps(&state, body.force), act(&state, &caller));
     actions::assign(&mut tx, &turn, &ticket, body.assignee_id, caps, act).await?;
-    let summary = changed(&mut tx, &state, &caller, number).await?;
-    let answer = once.commit(tx, &state, &caller, StatusCode::OK, &summary).await?;
-    Ok(tagged(answer, summary.version))
+    finish(tx, &once, &state, &caller, number, StatusCode::OK).await
 }
 
 /// Takes a ticket that nobody has.
@@ -116,8 +110,6 @@ async fn assign(
          headers(("ETag" = String, description = "Its version"))),
         (status = 409, description = "Somebody has it, or the caller has as many open tickets as they may have",
          body = crate::web::error::Problem, content_type = "application/problem+json"),
-        (status = 412, description = "The ticket is in another version", body = crate::web::error::Problem,
-         content_type = "application/problem+json"),
     )
 )]
 async fn claim(
@@ -128,16 +120,12 @@ async fn claim(
     once: Once,
 ) -> Result<Response, Error> {
     seen(&state, &caller, number).await?;
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let mut tx = state.db.begin().await?;
     let turn = changes::take_turn_assigning(&mut tx).await?;
     let ticket = locked(&mut tx, number, &headers).await?;
     actions::claim(&mut tx, &turn, &ticket, caps(&state, false), act(&state, &caller)).await?;
-    let summary = changed(&mut tx, &state, &caller, number).await?;
-    let answer = once.commit(tx, &state, &caller, StatusCode::OK, &summary).await?;
-    Ok(tagged(answer, summary.version))
+    finish(tx, &once, &state, &caller, number, StatusCode::OK).await
 }
 
 /// Gives a ticket back: nobody has it until somebody claims it. Admins do so for others, too.
@@ -152,8 +140,6 @@ async fn claim(
     responses(
         (status = 200, description = "The ticket as it is now", body = Summary,
          headers(("ETag" = String, description = "Its version"))),
-        (status = 412, description = "The ticket is in another version", body = crate::web::error::Problem,
-         content_type = "application/problem+json"),
     )
 )]
 async fn release(
@@ -164,9 +150,7 @@ async fn release(
     once: Once,
 ) -> Result<Response, Error> {
     seen(&state, &caller, number).await?;
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let mut tx = state.db.begin().await?;
     let ticket = locked(&mut tx, number, &headers).await?;
     let is_theirs = ticket.assignee == Some(caller.person) || caller.role == Role::Admin;
@@ -174,7 +158,5 @@ async fn release(
         return Err(Error::Conflict(format!("ticket #{number} is somebody else's: an admin can release it")));
     }
     actions::release(&mut tx, &ticket, act(&state, &caller)).await?;
-    let summary = changed(&mut tx, &state, &caller, number).await?;
-    let answer = once.commit(tx, &state, &caller, StatusCode::OK, &summary).await?;
-    Ok(tagged(answer, summary.version))
+    finish(tx, &once, &state, &caller, number, StatusCode::OK).await
 }

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::messages::closed_too_long;
-use super::{act, caps, changed, expected, known_category, locked, seen, tagged};
+use super::{act, caps, expected, finish, known_category, locked, seen, tagged};
 use crate::audit;
 use crate::ids::PersonId;
 use crate::tickets::patch::{self, Deadline, Patch};
@@ -88,8 +88,6 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
          headers(("ETag" = String, description = "Its version"))),
         (status = 409, description = "It cannot be done as things stand: `detail` says why", body = crate::web::error::Problem,
          content_type = "application/problem+json"),
-        (status = 412, description = "The ticket is in another version", body = crate::web::error::Problem,
-         content_type = "application/problem+json"),
     )
 )]
 async fn change(
@@ -130,16 +128,12 @@ async fn change(
     if patch.is_empty() {
         return Err(Error::BadRequest("nothing is to be changed: name a field".to_owned()));
     }
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let expected = expected(&headers)?;
     let mut tx = state.db.begin().await?;
     let (caps, act) = (caps(&state, body.force), act(&state, &caller));
     patch::apply(&mut tx, number, expected, &patch, caps, act).await?;
-    let summary = changed(&mut tx, &state, &caller, number).await?;
-    let answer = once.commit(tx, &state, &caller, StatusCode::OK, &summary).await?;
-    Ok(tagged(answer, summary.version))
+    finish(tx, &once, &state, &caller, number, StatusCode::OK).await
 }
 
 /// Takes a ticket out of sight. An admin can restore it.
@@ -155,8 +149,6 @@ async fn change(
         (status = 204, description = "It is deleted"),
         (status = 400, description = "If-Match is no ETag", body = crate::web::error::Problem,
          content_type = "application/problem+json"),
-        (status = 412, description = "The ticket is in another version", body = crate::web::error::Problem,
-         content_type = "application/problem+json"),
     )
 )]
 async fn delete(
@@ -166,9 +158,7 @@ async fn delete(
     headers: HeaderMap,
     once: Once,
 ) -> Result<Response, Error> {
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let expected = expected(&headers)?;
     let act = act(&state, &caller);
     let mut tx = state.db.begin().await?;
@@ -198,9 +188,7 @@ async fn restore(
     Named(number): Number,
     once: Once,
 ) -> Result<Response, Error> {
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let act = act(&state, &caller);
     let mut tx = state.db.begin().await?;
     let ticket = tickets::lock_any(&mut tx, number).await?;
@@ -226,8 +214,6 @@ async fn restore(
     responses(
         (status = 200, description = "The ticket as it is now", body = Summary,
          headers(("ETag" = String, description = "Its version"))),
-        (status = 412, description = "The ticket is in another version", body = crate::web::error::Problem,
-         content_type = "application/problem+json"),
     )
 )]
 async fn close(
@@ -238,15 +224,11 @@ async fn close(
     once: Once,
 ) -> Result<Response, Error> {
     seen(&state, &caller, number).await?;
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let mut tx = state.db.begin().await?;
     let ticket = locked(&mut tx, number, &headers).await?;
     actions::close(&mut tx, &ticket, act(&state, &caller)).await?;
-    let summary = changed(&mut tx, &state, &caller, number).await?;
-    let answer = once.commit(tx, &state, &caller, StatusCode::OK, &summary).await?;
-    Ok(tagged(answer, summary.version))
+    finish(tx, &once, &state, &caller, number, StatusCode::OK).await
 }
 
 /// Opens again what was resolved or closed. Requesters do so with their own, as long as an answer of theirs would.
@@ -261,8 +243,6 @@ async fn close(
     responses(
         (status = 200, description = "The ticket as it is now", body = Summary,
          headers(("ETag" = String, description = "Its version"))),
-        (status = 412, description = "The ticket is in another version", body = crate::web::error::Problem,
-         content_type = "application/problem+json"),
     )
 )]
 async fn reopen(
@@ -273,9 +253,7 @@ async fn reopen(
     once: Once,
 ) -> Result<Response, Error> {
     seen(&state, &caller, number).await?;
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let act = act(&state, &caller);
     let mut tx = state.db.begin().await?;
     let ticket = locked(&mut tx, number, &headers).await?;
@@ -284,7 +262,5 @@ async fn reopen(
         return Err(closed_too_long(number, days));
     }
     actions::reopen(&mut tx, &ticket, act).await?;
-    let summary = changed(&mut tx, &state, &caller, number).await?;
-    let answer = once.commit(tx, &state, &caller, StatusCode::OK, &summary).await?;
-    Ok(tagged(answer, summary.version))
+    finish(tx, &once, &state, &caller, number, StatusCode::OK).await
 }

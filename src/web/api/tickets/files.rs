@@ -72,9 +72,7 @@ async fn upload(
     headers: HeaderMap,
     Content { bytes, once, _place }: Content,
 ) -> Result<Response, Error> {
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let now = state.clock.now();
     let mut tx = state.db.begin().await?;

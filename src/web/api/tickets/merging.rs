@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{act, changed, expected, locked, seen, tagged};
+use super::{act, expected, finish, locked, seen};
 use crate::ids::{MessageId, TicketId};
 use crate::tickets::merging;
 use crate::tickets::read::Summary;
@@ -41,8 +41,6 @@ struct Into {
     responses(
         (status = 200, description = "The ticket that goes on", body = Summary,
          headers(("ETag" = String, description = "Its version"))),
-        (status = 412, description = "The ticket is in another version", body = crate::web::error::Problem,
-         content_type = "application/problem+json"),
     )
 )]
 async fn merge(
@@ -54,9 +52,7 @@ async fn merge(
 ) -> Result<Response, Error> {
     seen(&state, &caller, number).await?;
     seen(&state, &caller, body.into).await?;
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let expected = expected(&headers)?;
     let mut tx = state.db.begin().await?;
     let into = merging::merge(&mut tx, number, body.into, expected, act(&state, &caller)).await?;
@@ -65,9 +61,7 @@ async fn merge(
         let sight = caller.sight(state.settings.known().assignment.moderators_see_all);
         crate::tickets::read::ticket_in(&mut tx, sight, into).await?.ok_or(Error::NotFound)?;
     }
-    let summary = changed(&mut tx, &state, &caller, into).await?;
-    let answer = once.commit(tx, &state, &caller, StatusCode::OK, &summary).await?;
-    Ok(tagged(answer, summary.version))
+    finish(tx, &once, &state, &caller, into, StatusCode::OK).await
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -94,8 +88,6 @@ struct Taken {
     responses(
         (status = 201, description = "The new ticket", body = Summary,
          headers(("ETag" = String, description = "Its version"))),
-        (status = 412, description = "The ticket is in another version", body = crate::web::error::Problem,
-         content_type = "application/problem+json"),
     )
 )]
 async fn split(
@@ -106,14 +98,10 @@ async fn split(
     Input { value: body, once }: Input<Taken>,
 ) -> Result<Response, Error> {
     seen(&state, &caller, number).await?;
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let act = act(&state, &caller);
     let mut tx = state.db.begin().await?;
     let ticket = locked(&mut tx, number, &headers).await?;
     let new = merging::split(&mut tx, &ticket, body.message_id, body.subject.as_deref(), act).await?;
-    let summary = changed(&mut tx, &state, &caller, new).await?;
-    let answer = once.commit(tx, &state, &caller, StatusCode::CREATED, &summary).await?;
-    Ok(tagged(answer, summary.version))
+    finish(tx, &once, &state, &caller, new, StatusCode::CREATED).await
 }

@@ -1,6 +1,6 @@
 //! Tickets: what people see of them, what they say in them, and what they do to them.
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -11,6 +11,7 @@ use crate::tickets::read::{self, Summary};
 use crate::tickets::{Channel, patch};
 use crate::web::State as Shared;
 use crate::web::error::{Error, Fault};
+use crate::web::idempotency::Once;
 use crate::web::request::Caller;
 
 mod assignment;
@@ -54,6 +55,20 @@ async fn changed(tx: &mut Tx, state: &Shared, caller: &Caller, number: TicketId)
         // They gave it out of their sight.
         None => read::ticket_in(tx, read::Sight::All, number).await?.ok_or(Error::NotFound),
     }
+}
+
+/// Commits a change and answers with the ticket as it is after it.
+async fn finish(
+    mut tx: Tx,
+    once: &Once,
+    state: &Shared,
+    caller: &Caller,
+    number: TicketId,
+    status: StatusCode,
+) -> Result<Response, Error> {
+    let summary = changed(&mut tx, state, caller, number).await?;
+    let answer = once.commit(tx, state, caller, status, &summary).await?;
+    Ok(tagged(answer, summary.version))
 }
 
 fn act(state: &Shared, caller: &Caller) -> Act {

@@ -63,9 +63,7 @@ async fn open(
     caller: Caller,
     Input { value: body, once }: Input<NewTicket>,
 ) -> Result<Response, Error> {
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     state.settings.current().await;
     if let Some(category) = &body.category {
         known_category(&state, category)?;

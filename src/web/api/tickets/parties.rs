@@ -96,9 +96,7 @@ async fn add(
     Input { value: body, once }: Input<Somebody>,
 ) -> Result<Response, Error> {
     seen(&state, &caller, number).await?;
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let act = act(&state, &caller);
     let fault = |field: &str, detail: String| Error::Invalid(vec![Fault { field: field.to_owned(), detail }]);
     let mut tx = state.db.begin().await?;
@@ -152,9 +150,7 @@ async fn remove(
     once: Once,
 ) -> Result<Response, Error> {
     seen(&state, &caller, number).await?;
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let mut tx = state.db.begin().await?;
     let ticket = tickets::lock(&mut tx, number).await?;
     parties::remove_participant(&mut tx, &ticket, person, act(&state, &caller)).await?;

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{act, changed, known_category, locked, seen, tagged};
+use super::{act, finish, known_category, locked, seen};
 use crate::tickets::actions::{self, Correction};
 use crate::tickets::read::Summary;
 use crate::tickets::{Priority, changes};
@@ -57,8 +57,6 @@ async fn triages(
     ),
     responses(
         (status = 202, description = "It is asked for", body = Summary),
-        (status = 412, description = "The ticket is in another version", body = crate::web::error::Problem,
-         content_type = "application/problem+json"),
     )
 )]
 async fn judge_again(
@@ -69,15 +67,11 @@ async fn judge_again(
     once: Once,
 ) -> Result<Response, Error> {
     seen(&state, &caller, number).await?;
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let mut tx = state.db.begin().await?;
     let ticket = locked(&mut tx, number, &headers).await?;
     actions::judge_again(&mut tx, &ticket, act(&state, &caller)).await?;
-    let summary = changed(&mut tx, &state, &caller, number).await?;
-    let answer = once.commit(tx, &state, &caller, StatusCode::ACCEPTED, &summary).await?;
-    Ok(tagged(answer, summary.version))
+    finish(tx, &once, &state, &caller, number, StatusCode::ACCEPTED).await
 }
 
 /// What is left out was right.
@@ -106,8 +100,6 @@ struct Corrected {
          headers(("ETag" = String, description = "Its version"))),
         (status = 409, description = "It was merged into another", body = crate::web::error::Problem,
          content_type = "application/problem+json"),
-        (status = 412, description = "The ticket is in another version", body = crate::web::error::Problem,
-         content_type = "application/problem+json"),
     )
 )]
 async fn correct(
@@ -121,14 +113,10 @@ async fn correct(
     if let Some(category) = &body.category {
         known_category(&state, category)?;
     }
-    if let Some(answer) = once.replay(&state, &caller).await? {
-        return Ok(answer);
-    }
+    once.replay(&state, &caller).await?;
     let correction = Correction { category: body.category, priority: body.priority, skills: body.skills };
     let mut tx = state.db.begin().await?;
     let ticket = locked(&mut tx, number, &headers).await?;
     actions::correct(&mut tx, &ticket, &correction, act(&state, &caller)).await?;
-    let summary = changed(&mut tx, &state, &caller, number).await?;
-    let answer = once.commit(tx, &state, &caller, StatusCode::OK, &summary).await?;
-    Ok(tagged(answer, summary.version))
+    finish(tx, &once, &state, &caller, number, StatusCode::OK).await
 }
