@@ -19,7 +19,7 @@ use crate::config::{self, Config};
 use crate::database::{self, Keep, PrivatePostgres};
 use crate::deliver::letter::Letters;
 use crate::deliver::webhook::Webhooks;
-use crate::deliver::{Deliver, mailer::Mailer};
+use crate::deliver::{Deliver, PlainSenders, mailer::Mailer};
 use crate::discord::api::Api;
 use crate::ingest::Ingest;
 use crate::mail::token::Signer;
@@ -166,6 +166,7 @@ impl App {
                 signer: s(),
                 mailer: m(),
                 discord: discord.clone(),
+                plain_senders: PlainSenders::default(),
             },
             letters: Letters {
                 db: db.clone(),

@@ -75,6 +75,11 @@ pub struct Mailbox {
     pub address: String,
     #[serde(default = "yes")]
     pub plus_addressing: bool,
+    /// The name under which its mail server writes Authentication-Results (RFC 8601 §2.5). Set: staff's mails need its pass.
+    pub authserv_id: Option<String>,
+    /// Whether bounces come to an address of their own (VERP); takes plus-addresses.
+    #[serde(default = "yes")]
+    pub verp: bool,
     #[serde(default)]
     pub after: After,
     #[serde(default)]
@@ -174,6 +179,8 @@ pub struct MailRules {
     pub loop_per_ticket_hour: i64,
     pub loop_per_address_hour: i64,
     pub loop_per_domain_hour: i64,
+    /// To the addresses of one domain; 0: any number.
+    pub domain_per_minute: i64,
     pub max_message_bytes: usize,
 }
 
@@ -281,6 +288,7 @@ impl Default for MailRules {
             loop_per_ticket_hour: 5,
             loop_per_address_hour: 10,
             loop_per_domain_hour: 0,
+            domain_per_minute: 0,
             max_message_bytes: 26_214_400,
         }
     }
@@ -442,11 +450,6 @@ impl Config {
         let set = [
             ("[retention]", self.retention.is_some()),
             ("triage.auto_route_confidence", self.triage.auto_route_confidence.is_some()),
-            ("mail.loop_per_domain_hour", self.mail.loop_per_domain_hour != 0),
-            (
-                "mail.loop_per_ticket_hour",
-                self.mail.loop_per_ticket_hour != MailRules::default().loop_per_ticket_hour,
-            ),
         ];
         set.into_iter().filter_map(|(name, is_set)| is_set.then_some(name)).collect()
     }

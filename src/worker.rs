@@ -87,6 +87,8 @@ impl Stages {
         let mut tx = self.db.begin().await?;
         let uploads = tickets::uploads::sweep(&mut tx, now).await?;
         let webhooks = tickets::webhooks::sweep(&mut tx, now).await?;
+        tickets::loops::sweep(&mut tx, now).await?;
+        tickets::pacing::sweep(&mut tx, now).await?;
         let accounts = people::sweep(&mut tx, now).await?;
         tracing::info!(uploads, webhooks, ?accounts, "what nothing needs any more was removed");
         job.done(tx).await

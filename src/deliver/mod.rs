@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
-use chrono::TimeDelta;
 use sqlx::PgPool;
 
 use crate::clock::Clock;
@@ -19,13 +18,16 @@ use crate::mail::compose::{self, Automatic, Outgoing};
 use crate::mail::token::{Signer, Token, id_hash};
 use crate::queue::{Claimed, Done, JobError};
 use crate::tickets::outbox::{self, Attempt, Carried, Delivery, Fixed, Purpose};
+use crate::tickets::{loops, pacing};
 
+mod envelope;
 pub mod letter;
 pub mod mailer;
 mod mirror;
 pub mod webhook;
 pub mod words;
 
+pub use envelope::PlainSenders;
 use mailer::Mailer;
 
 /// Sends deliveries.
@@ -38,6 +40,8 @@ pub struct Deliver {
     pub mailer: Arc<Mailer>,
     /// `None`: Discord is not configured.
     pub discord: Option<Arc<Api>>,
+    /// What was learned of mail servers.
+    pub plain_senders: PlainSenders,
 }
 
 impl Deliver {
@@ -66,13 +70,9 @@ impl Deliver {
             delivery.envelope_from = Some(fixed.envelope_from);
             crash::point("deliver.fixed");
         }
-        let (from, content) = (delivery.envelope_from.as_deref().unwrap_or(""), delivery.content.as_deref());
-        let name = format!("{}-{}-{id}", delivery.ticket, purpose(delivery.purpose));
+        self.wait_for_domain(&delivery).await?;
         let begun = Instant::now();
-        let attempt = self
-            .mailer
-            .send(&mailbox.name, from, &delivery.address, &name, content.unwrap_or_default())
-            .await;
+        let attempt = self.send(&delivery, &mailbox).await?;
         crash::point("deliver.sent");
         let took_ms = i32::try_from(begun.elapsed().as_millis()).unwrap_or(i32::MAX);
         self.conclude(job, &delivery, attempt, took_ms).await
@@ -115,6 +115,11 @@ impl Deliver {
             Attempt::Temporary { answer } => ("temporary", JobError::Retry(anyhow!("not now: {answer}"))),
             Attempt::Network { error } => ("network", JobError::Retry(anyhow!("{error}"))),
         };
+        if let (Attempt::Temporary { answer }, Some(domain)) = (&attempt, domain(&delivery.address))
+            && pacing::is_about_pace(answer)
+        {
+            pacing::hold(&mut tx, domain, answer, now).await?;
+        }
         if outcome != "permanent" && job.is_last(now) {
             outbox::mark_unsent(&mut tx, delivery, "failed", &error.to_string(), now).await?;
         }
@@ -166,8 +171,7 @@ impl Deliver {
         Err(JobError::Fail(anyhow!("it cannot be written: {reason}")))
     }
 
-    /// What came back once would come back again. And the loop breaker: automatic mail to one address is bounded by
-    /// the hour.
+    /// What came back once would come back again. And the loop breaker: automatic mail is bounded by the hour.
     async fn must_not_leave(&self, delivery: &Delivery) -> Result<Option<&'static str>, JobError> {
         if outbox::has_bounced(&self.db, &delivery.address).await? {
             return Ok(Some(words::BOUNCED));
@@ -175,13 +179,22 @@ impl Deliver {
         if delivery.purpose == Purpose::Survey && delivery.is_active {
             return Ok(Some(words::OPEN_AGAIN));
         }
-        let limit = self.config.mail.loop_per_address_hour;
-        if delivery.purpose != Purpose::Acknowledgement || limit == 0 {
-            return Ok(None);
-        }
-        let since = self.clock.now() - TimeDelta::hours(1);
-        let sent = outbox::acknowledgements_since(&self.db, &delivery.address, since).await?;
-        Ok((sent >= limit).then_some(words::LOOP_BREAKER))
+        let notice_to = match delivery.purpose {
+            Purpose::Reply => return Ok(None),
+            Purpose::Notice => Some(delivery.recipient),
+            Purpose::Acknowledgement | Purpose::Survey => None,
+        };
+        let automatic = loops::Automatic { ticket: delivery.ticket, address: &delivery.address, notice_to };
+        let rules = &self.config.mail;
+        let rates = loops::Rates {
+            per_ticket: rules.loop_per_ticket_hour,
+            per_address: rules.loop_per_address_hour,
+            per_domain: rules.loop_per_domain_hour,
+        };
+        let mut tx = self.db.begin().await?;
+        let held_back = loops::take(&mut tx, automatic, rates, self.clock.now()).await?;
+        tx.commit().await?;
+        Ok(held_back.map(words::loop_breaker))
     }
 
     /// Where the requester says how content they were.
@@ -212,7 +225,7 @@ impl Deliver {
         let envelope_from = match delivery.purpose {
             // RFC 3834 §3.3: an automatic answer has the null reverse-path, so that nothing answers it.
             Purpose::Acknowledgement | Purpose::Survey => String::new(),
-            Purpose::Notice | Purpose::Reply => mailbox.address.clone(),
+            Purpose::Notice | Purpose::Reply => self.return_path(delivery, mailbox),
         };
         Ok(compose::compose(&outgoing).map(|content| Fixed {
             id_hash: id_hash(&outgoing.message_id),
@@ -305,6 +318,10 @@ fn thread_of(answers: Option<&Carried>) -> (Option<String>, Vec<String>) {
 fn named(file: &outbox::File) -> (String, String, Vec<u8>) {
     let name = file.filename.clone().unwrap_or_else(|| "attachment".to_owned());
     (name, file.content_type.clone(), file.content.clone())
+}
+
+fn domain(address: &str) -> Option<&str> {
+    address.rsplit_once('@').map(|(_, domain)| domain)
 }
 
 fn purpose(purpose: Purpose) -> &'static str {

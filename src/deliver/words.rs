@@ -1,5 +1,6 @@
 //! Every sentence that people read in our mails.
 
+use crate::tickets::loops::Scope;
 use crate::tickets::outbox::{Carried, Facts};
 
 /// Above this line staff writes; what stands below it never reaches a requester.
@@ -234,8 +235,24 @@ pub fn sender_name(staff: Option<&str>) -> String {
     }
 }
 
-/// Why an acknowledgement was not sent.
-pub const LOOP_BREAKER: &str = "the address was sent as many automatic mails in the last hour as are allowed";
+/// Why the loop breaker held a mail back.
+pub fn loop_breaker(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Address => {
+            "the address was sent as many automatic mails in the last hour as are allowed (mail.loop_per_address_hour)"
+        }
+        Scope::Domain => {
+            "its domain was sent as many automatic mails in the last hour as are allowed (mail.loop_per_domain_hour)"
+        }
+        Scope::Ticket => {
+            "as many automatic mails about this ticket were sent in the last hour as are allowed (mail.loop_per_ticket_hour)"
+        }
+        Scope::Notices => {
+            "as many notices about this ticket were sent in the last hour as are allowed (four times \
+             mail.loop_per_ticket_hour)"
+        }
+    }
+}
 
 /// Why nobody is asked how content they are.
 pub const OPEN_AGAIN: &str = "the ticket was opened again before the requester was asked";

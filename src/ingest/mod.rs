@@ -14,10 +14,12 @@ use crate::ids::{InboundId, TicketId};
 use crate::queue::{self, Tx};
 
 mod answer;
+mod commands;
 pub mod discord;
 pub mod interact;
 pub mod ledger;
 mod sql;
+mod staff;
 mod stage;
 pub mod understand;
 

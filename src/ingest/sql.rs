@@ -358,3 +358,14 @@ pub(super) async fn entry(db: &PgPool, id: i64) -> sqlx::Result<Option<Entry>> {
     .fetch_optional(db)
     .await
 }
+
+/// What staff orders by one mail is done whole or not at all.
+pub(super) async fn begin_orders(tx: &mut Tx) -> sqlx::Result<()> {
+    sqlx::query!("SAVEPOINT orders").execute(&mut **tx).await?;
+    Ok(())
+}
+
+pub(super) async fn take_orders_back(tx: &mut Tx) -> sqlx::Result<()> {
+    sqlx::query!("ROLLBACK TO SAVEPOINT orders").execute(&mut **tx).await?;
+    Ok(())
+}

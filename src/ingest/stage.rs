@@ -7,23 +7,23 @@ use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use std::time::Duration;
 
-use super::answer::{self, Known};
+use super::commands;
 use super::sql::{self, Fate};
+use super::staff;
 use super::understand::{self, Understood, without_nul};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::crash;
-use crate::ids::{InboundId, PersonId, TicketId};
+use crate::ids::{InboundId, TicketId};
 use crate::mail::classify::Class;
-use crate::mail::parse;
-use crate::mail::token::{Signer, Token};
+use crate::mail::parse::Attachment;
+use crate::mail::token::Signer;
 use crate::people::link::CodeKey;
 use crate::people::{self, Person};
 use crate::queue::{Claimed, Done, JobError, Tx};
 use crate::settings::Settings;
-use crate::tickets::{
-    self, Channel, Inbound, NewAttachment, NewParticipant, Opening, StaffMessage, TicketError, outbox,
-};
+use crate::tickets::changes;
+use crate::tickets::{self, Channel, Inbound, NewAttachment, NewParticipant, Opening, TicketError};
 
 /// Understands mails of the ledger.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ const MOST_ATTEMPTS: i32 = 10;
 
 /// What became of a mail.
 #[derive(Debug)]
-struct Outcome {
+pub(super) struct Outcome {
     fate: &'static str,
     ticket: Option<TicketId>,
     reason: Option<String>,
@@ -58,23 +58,23 @@ impl Outcome {
     fn suppressed(reason: &str) -> Self {
         Self { fate: "suppressed", ticket: None, reason: Some(reason.to_owned()) }
     }
-    fn ticketed(ticket: TicketId, reason: Option<&str>) -> Self {
+    pub(super) fn ticketed(ticket: TicketId, reason: Option<&str>) -> Self {
         Self { fate: "ticketed", ticket: Some(ticket), reason: reason.map(str::to_owned) }
     }
-    fn appended(ticket: TicketId, reason: Option<&str>) -> Self {
+    pub(super) fn appended(ticket: TicketId, reason: Option<&str>) -> Self {
         Self { fate: "appended", ticket: Some(ticket), reason: reason.map(str::to_owned) }
     }
 }
 
 /// A mail on its way, with what the steps need of it.
-struct Arrival<'a> {
-    ledger: InboundId,
-    mailbox: &'a str,
-    received_at: DateTime<Utc>,
-    problems: Option<String>,
-    read: &'a Understood,
-    settings: &'a Config,
-    now: DateTime<Utc>,
+pub(super) struct Arrival<'a> {
+    pub(super) ledger: InboundId,
+    pub(super) mailbox: &'a str,
+    pub(super) received_at: DateTime<Utc>,
+    pub(super) problems: Option<String>,
+    pub(super) read: &'a Understood,
+    pub(super) settings: &'a Config,
+    pub(super) now: DateTime<Utc>,
 }
 
 impl Ingest {
@@ -214,10 +214,17 @@ impl Ingest {
         if read.class == Class::Bounce {
             return link_bounce(tx, arrival, &self.signer).await;
         }
+        let may_assign =
+            read.tokens.iter().any(|t| t.person.is_some()) && commands::may_assign(&read.visible);
+        // Assignments take turns before anything else is locked.
+        let turn = if may_assign { Some(changes::take_turn_assigning(tx).await?) } else { None };
         let author = self.author(tx, arrival).await?;
         let known = tickets::find_threads(tx, &wanted_ids(read)).await?;
         let mut message = self.message(tx, arrival, &author, &known).await?;
-        if let Some(outcome) = self.take_staff_answer(tx, arrival, &author, &message).await? {
+        if let Some(outcome) = self.take_staff_answer(tx, arrival, &author, &message, turn).await? {
+            return Ok(outcome);
+        }
+        if let Some(outcome) = self.take_forward(tx, arrival, &author, &mut message, &known).await? {
             return Ok(outcome);
         }
         let found = find_ticket(tx, arrival, &author, &known).await?;
@@ -231,7 +238,7 @@ impl Ingest {
                 ticket = later;
                 locked = tickets::lock(tx, ticket).await?;
             }
-            if author.role.is_staff() && !speaks_for_self(arrival, &locked, author.id) {
+            if author.role.is_staff() && !staff::speaks_for_self(tx, arrival, &locked, author.id).await? {
                 let why = "it claims to come from staff, without the proof of a notice that was answered";
                 tickets::append_unverified(tx, &locked, &message, why, arrival.now).await?;
                 return Ok(Outcome::appended(ticket, Some("unverified note")));
@@ -251,6 +258,7 @@ impl Ingest {
             follow_up_of,
             related_to: found.related,
             acknowledge_to: None,
+            forwarded_by: None,
         };
         let (ticket, _) = tickets::open(tx, &message, &opening, arrival.now).await?;
         Ok(Outcome::ticketed(ticket, follow_up_of.map(|_| "follows up a closed ticket")))
@@ -298,92 +306,12 @@ impl Ingest {
             refs: deduplicated(refs),
             new_ids,
             cc,
-            attachments: attachments(arrival.read),
+            attachments: attachments(&mail.attachments),
             problems: arrival.problems.clone(),
             sent_at: mail.date,
             received_at: arrival.received_at,
         })
     }
-
-    /// A mail with a token made for a staff member: their answer, if it comes from their address.
-    async fn take_staff_answer(
-        &self,
-        tx: &mut Tx,
-        arrival: &Arrival<'_>,
-        author: &Person,
-        message: &Inbound,
-    ) -> Result<Option<Outcome>, TicketError> {
-        for token in &arrival.read.tokens {
-            let Some(person) = token.person else { continue };
-            let Some(holder) = people::person_in(tx, person).await? else { continue };
-            if !holder.role.is_staff() || !holder.active || !speaks_for_staff(tx, token).await? {
-                continue;
-            }
-            let Some(ticket) = tickets::current(tx, token.ticket).await? else { continue };
-            let locked = tickets::lock(tx, ticket).await?;
-            // In staff's copy to all stands their address; who takes part and answers that speaks for themselves.
-            let speaks_for_self = author.id != holder.id && !author.role.is_staff();
-            if speaks_for_self && tickets::is_participant(tx, ticket, author.id).await? {
-                return Ok(None);
-            }
-            let (mut public, mut remarks) = tickets::public_and_remarks(tx, token.ticket).await?;
-            if ticket != token.ticket {
-                // The notice may quote either.
-                let (more, others) = tickets::public_and_remarks(tx, ticket).await?;
-                public = format!("{public}\n{more}");
-                remarks.extend(others);
-            }
-            let notices = outbox::notices_to(tx, token.ticket, holder.id).await?;
-            let notices: Vec<String> = notices.iter().map(|raw| parse::parse(raw).text).collect();
-            let known = Known { public, remarks, notices: notices.join("\n") };
-            let answer = if author.id != holder.id || arrival.read.is_from_us {
-                Err("it answers a notice that was made for another person")
-            } else if arrival.read.class != Class::Human {
-                Err("an automatic answer from staff's mailbox")
-            } else if locked.status == tickets::Status::Closed {
-                Err("the ticket is closed: a requester's mail reopens it")
-            } else {
-                answer::answer(&arrival.read.visible, &known)
-            };
-            let why = match answer {
-                Ok(answer) => {
-                    let mut message = message.clone();
-                    message.attachments.retain(|file| answer::may_leave(file, &known));
-                    let staff = StaffMessage {
-                        author: holder.id,
-                        channel: Channel::Email,
-                        text: &answer,
-                        inbound: Some(&message),
-                        uploads: &[],
-                    };
-                    tickets::reply(tx, &locked, &staff, arrival.now, arrival.now).await?;
-                    return Ok(Some(Outcome::appended(ticket, Some("staff's answer"))));
-                }
-                Err(why) => why,
-            };
-            tickets::append_unverified(tx, &locked, message, why, arrival.now).await?;
-            return Ok(Some(Outcome::appended(ticket, Some(why))));
-        }
-        Ok(None)
-    }
-}
-
-/// A notice asks staff for an answer. What staff gets as a requester or in copy is signed for them too, and what they
-/// answer to that is said in their own matter.
-async fn speaks_for_staff(tx: &mut Tx, token: &Token) -> sqlx::Result<bool> {
-    match token.delivery {
-        Some(delivery) => outbox::is_notice(tx, delivery).await,
-        // The address of a notice; those of other mails are signed for nobody.
-        None => Ok(true),
-    }
-}
-
-/// A member of staff as anybody else: in a ticket of their own, or in answer to what we sent them in copy. Otherwise
-/// From alone would do to speak as staff.
-fn speaks_for_self(arrival: &Arrival<'_>, ticket: &tickets::Locked, author: PersonId) -> bool {
-    let is_theirs = |token: &Token| token.ticket == ticket.id && token.person == Some(author);
-    let answers_ours = || arrival.read.tokens.iter().any(is_theirs) && !arrival.read.is_from_us;
-    ticket.requester == author || answers_ours()
 }
 
 async fn link_bounce(tx: &mut Tx, arrival: &Arrival<'_>, signer: &Signer) -> Result<Outcome, TicketError> {
@@ -484,17 +412,17 @@ fn problems(read: &Understood, size: usize, limit: usize) -> Option<String> {
     (!problems.is_empty()).then(|| without_nul(problems.join("; ")))
 }
 
-fn wanted_ids(read: &Understood) -> Vec<tickets::IdHash> {
+pub(super) fn wanted_ids(read: &Understood) -> Vec<tickets::IdHash> {
     read.ancestors.iter().chain(&read.own_id).copied().collect()
 }
 
-fn deduplicated(ids: Vec<String>) -> Vec<String> {
+pub(super) fn deduplicated(ids: Vec<String>) -> Vec<String> {
     let mut seen = std::collections::BTreeSet::new();
     ids.into_iter().filter(|id| !id.is_empty() && seen.insert(id.clone())).collect()
 }
 
-fn attachments(read: &Understood) -> Vec<NewAttachment> {
-    let list = read.mail.attachments.iter();
+pub(super) fn attachments(list: &[Attachment]) -> Vec<NewAttachment> {
+    let list = list.iter();
     list.map(|a| NewAttachment {
         filename: a.filename.clone().map(without_nul),
         content_type: without_nul(a.content_type.clone()),

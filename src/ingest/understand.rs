@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::ids::TicketId;
+use crate::mail::authentication::Origin;
 use crate::mail::bounce::Bounce;
 use crate::mail::classify::Class;
 use crate::mail::compose::LOOP_HEADER;
@@ -41,6 +42,8 @@ pub struct Understood {
     /// To and Cc without us and the sender: name and canonical address.
     pub others: Vec<(String, String)>,
     pub may_acknowledge: bool,
+    /// What the server that took it in says about where it comes from.
+    pub origin: Origin,
 }
 
 /// A ticket with more people than this is a mailing list.
@@ -84,6 +87,7 @@ pub fn understand(raw: &[u8], signer: &Signer, own: &[String]) -> Understood {
         subject_token: subject_token(&mail.subject),
         name: sender_name(&mail, from.as_deref()),
         may_acknowledge: classify::may_acknowledge(&mail, own),
+        origin: Origin::read(raw),
         class,
         from,
         reply_to,
@@ -109,7 +113,7 @@ pub(super) fn without_nul(mut text: String) -> String {
 }
 
 /// Ours: one of the mailboxes, with or without a detail behind a plus.
-fn is_own(candidate: &str, own: &[String]) -> bool {
+pub(super) fn is_own(candidate: &str, own: &[String]) -> bool {
     own.iter().any(|mailbox| {
         let Some((local, domain)) = mailbox.rsplit_once('@') else { return false };
         let Some((candidate_local, candidate_domain)) = candidate.rsplit_once('@') else { return false };

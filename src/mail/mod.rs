@@ -1,6 +1,7 @@
 //! What the mail standards mean. Pure: bytes in, values out; knows nothing of tickets, sockets or the database.
 
 pub mod address;
+pub mod authentication;
 pub mod base_subject;
 pub mod body;
 pub mod bounce;
@@ -8,6 +9,7 @@ pub mod classify;
 pub mod compose;
 pub mod decode;
 pub mod fields;
+pub mod forward;
 pub mod html;
 pub mod html_text;
 pub mod mime;

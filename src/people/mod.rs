@@ -229,6 +229,11 @@ pub async fn staff(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<Vec<StaffMem
     Ok(staff)
 }
 
+/// Active staff who may be meant by an address, a name or its beginning: those whom it fits best.
+pub async fn staff_named(tx: &mut Tx, text: &str) -> sqlx::Result<Vec<(PersonId, String)>> {
+    Ok(sql::staff_named(tx, text).await?.into_iter().map(|(id, name)| (PersonId(id), name)).collect())
+}
+
 /// Remembers when this person was last given a ticket: the tie-break.
 pub async fn note_assigned(tx: &mut Tx, person: PersonId, now: DateTime<Utc>) -> sqlx::Result<()> {
     sql::note_assigned(tx, person.0, now).await

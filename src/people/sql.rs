@@ -273,3 +273,26 @@ pub(super) async fn staff_by_discord(db: &PgPool) -> sqlx::Result<Vec<(i64, Stri
     .await?;
     Ok(rows.into_iter().map(|r| (r.id, r.address)).collect())
 }
+
+/// Active staff by address, by name, or by the beginning of either, whichever is the first to find somebody.
+pub(super) async fn staff_named(tx: &mut Tx, text: &str) -> sqlx::Result<Vec<(i64, String)>> {
+    let rows = sqlx::query!(
+        r#"WITH found AS (
+             SELECT p.id, p.name,
+                    min(CASE WHEN i.address = lower($1) THEN 1
+                             WHEN lower(p.name) = lower($1) THEN 2
+                             WHEN split_part(i.address, '@', 1) = lower($1) THEN 3
+                             ELSE 4 END) AS rank
+             FROM persons p LEFT JOIN identities i ON i.person_id = p.id AND i.channel = 'email'
+             WHERE p.active AND p.role <> 'user'
+               AND (i.address = lower($1) OR split_part(i.address, '@', 1) = lower($1)
+                    OR starts_with(lower(p.name), lower($1)))
+             GROUP BY p.id, p.name
+           )
+           SELECT id, name FROM found WHERE rank = (SELECT min(rank) FROM found) ORDER BY name, id LIMIT 5"#,
+        text
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.id, r.name)).collect())
+}

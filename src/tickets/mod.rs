@@ -19,9 +19,11 @@ mod error;
 pub mod feed;
 pub mod labels;
 pub mod linking;
+pub mod loops;
 pub mod merging;
 pub mod opening;
 pub mod outbox;
+pub mod pacing;
 pub mod parties;
 pub mod patch;
 pub mod read;
@@ -163,6 +165,8 @@ pub struct Opening {
     pub related_to: Option<TicketId>,
     /// Where the acknowledgement goes; `None`: to the author's address in the message.
     pub acknowledge_to: Option<String>,
+    /// The member of staff who passed on what the requester wrote to them.
+    pub forwarded_by: Option<PersonId>,
 }
 
 /// The tickets that know any of these Message-IDs, or that took in those which did. What was deleted knows none.
@@ -184,6 +188,7 @@ pub async fn open(
         "follow_up_of": opening.follow_up_of,
         "related_to": opening.related_to,
         "sender_class": message.sender_class,
+        "forwarded_by": opening.forwarded_by,
     });
     let opened = sql::open(tx, message, opening, &event, now).await?;
     if opened.new_ids != i64::try_from(message.new_ids.len()).unwrap_or(i64::MAX) {

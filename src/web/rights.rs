@@ -211,6 +211,8 @@ pub const TABLE: &[Row] = {
         row("GET", "/api/admin/deliveries/{id}", Admin, AdminRead),
         row("POST", "/api/admin/deliveries/{id}/retry", Admin, AdminWrite),
         row("POST", "/api/admin/deliveries/{id}/cancel", Admin, AdminWrite),
+        row("GET", "/api/admin/loop-breakers", Admin, AdminRead),
+        row("DELETE", "/api/admin/loop-breakers/{id}", Admin, AdminWrite),
         row("GET", "/api/admin/ledger", Admin, AdminRead),
         row("GET", "/api/admin/ledger/{id}", Admin, AdminRead),
         row("GET", "/api/admin/ledger/{id}/raw", Admin, AdminRead),

@@ -78,7 +78,7 @@ class Sink:
         how = self.behaviour
         if how["kind"] != "refuse" or how["at"] != at:
             return None
-        if how.get("recipient") not in (None, recipient):
+        if how.get("recipient") not in (None, recipient) or how.get("but", "") == recipient:
             return None
         return "%d %s" % (how["code"], how["text"])
 
@@ -88,7 +88,7 @@ class Sink:
         return AuthResult(success=good, handled=False, auth_data=login)
 
     async def handle_MAIL(self, _server, _session, envelope, address, options):
-        refused = self.refusal("mail")
+        refused = self.refusal("mail", address)
         if refused:
             return refused
         envelope.mail_from = address

@@ -64,6 +64,8 @@ pub enum Behaviour {
     Refuse(At, u16, String),
     /// Refuses one recipient at RCPT TO, takes the others.
     RefuseRecipient(String, u16, String),
+    /// Refuses every sender but this one at MAIL FROM.
+    RefuseOtherSenders(String, u16, String),
     /// Keeps the mail, answers after this many milliseconds.
     Delay(u32),
     /// Accepts the connection and never says a word.
@@ -90,6 +92,9 @@ impl Behaviour {
             }
             Self::RefuseRecipient(recipient, code, text) => {
                 json!({"kind": "refuse", "at": "rcpt", "recipient": recipient, "code": code, "text": text})
+            }
+            Self::RefuseOtherSenders(but, code, text) => {
+                json!({"kind": "refuse", "at": "mail", "but": but, "code": code, "text": text})
             }
             Self::Delay(millis) => json!({"kind": "delay", "millis": millis}),
             Self::Hang => json!({"kind": "hang"}),

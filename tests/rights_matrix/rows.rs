@@ -238,6 +238,8 @@ fn operation() -> Vec<Row> {
         row("GET /api/admin/deliveries/{id}", Admin, 200, ""),
         row("POST /api/admin/deliveries/{id}/retry", Admin, 204, ""),
         row("POST /api/admin/deliveries/{id}/cancel", Admin, 204, ""),
+        row("GET /api/admin/loop-breakers", Admin, 200, ""),
+        row("DELETE /api/admin/loop-breakers/{id}", Admin, 204, ""),
         row("GET /api/admin/ledger", Admin, 200, ""),
         row("GET /api/admin/ledger/{id}", Admin, 200, ""),
         row("GET /api/admin/ledger/{id}/raw", Admin, 200, ""),

@@ -141,6 +141,13 @@ impl World {
                 sqlx::query(sql).bind(ticket).bind(state).execute(&self.desk.db).await.expect("a delivery");
                 "SELECT max(id) FROM deliveries"
             }
+            "/api/admin/loop-breakers/{id}" => {
+                let name = self.fresh("bucket").await;
+                let sql = "INSERT INTO loop_buckets (scope, subject, tokens, filled_at, tripped_at)
+                           VALUES ('address', $1, 0, now(), now())";
+                self.runs_with(sql, &name).await;
+                "SELECT max(id) FROM loop_buckets"
+            }
             p if p.starts_with("/api/admin/ledger/{id}") => {
                 let name = self.fresh("mail").await;
                 self.runs_with("INSERT INTO raw_mails (sha256, content) VALUES (sha256($1::BYTEA), $1::BYTEA)", &name).await;

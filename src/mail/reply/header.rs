@@ -157,6 +157,58 @@ pub fn is_block(lines: &[Line], after_rule: bool) -> bool {
     seen.contains(&Field::From) && (main >= 3 && is_mail || main == 2 && is_sure)
 }
 
+/// The header of a copied mail.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Block {
+    /// As it stands there: `Ann <ann@example.org>`.
+    pub from: String,
+    pub subject: String,
+    /// How many lines it takes.
+    pub length: usize,
+}
+
+/// Reads a header block, where [`is_block`] found one.
+pub fn read_block(lines: &[Line]) -> Block {
+    let mut block = Block::default();
+    let mut last = None;
+    let text = |at: usize| lines.get(at).map(|line| bare(&line.text));
+    let mut at = 0;
+    while let Some(line) = text(at).filter(|_| at < MAX_SPAN) {
+        let found = field(line);
+        let next = (at + 1..at + 3).find_map(|at| text(at).filter(|line| !line.is_empty()));
+        // Some put blank lines between the fields; a long value goes on in the next line.
+        if line.is_empty() && next.is_none_or(|next| field(next).is_none()) {
+            break;
+        }
+        let value = match found {
+            Some(_) => line.split_once([':', '：']).map_or("", |(_, value)| value),
+            None => line,
+        };
+        last = found.or(last);
+        let target = match last {
+            Some(Field::From) => &mut block.from,
+            Some(Field::Subject) => &mut block.subject,
+            Some(Field::Sent | Field::Date | Field::To | Field::Other) | None => {
+                at += 1;
+                continue;
+            }
+        };
+        let value = value.trim_matches(|c: char| c.is_whitespace() || c == '*');
+        if found.is_none() || target.is_empty() {
+            target.push_str(if target.is_empty() { "" } else { " " });
+            target.push_str(value);
+        }
+        at += 1;
+    }
+    block.length = at;
+    block
+}
+
+/// Without the marks of a quote.
+fn bare(text: &str) -> &str {
+    text.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '>' | '|')).trim_end()
+}
+
 /// Further fields on a line that begins with the author, as HTML without line breaks gives them.
 fn inner_fields(text: &str, first: Option<Field>) -> Vec<Field> {
     if first != Some(Field::From) || text.len() > 600 {

@@ -9,6 +9,7 @@ mod dashboard;
 mod deliveries;
 mod jobs;
 mod ledger;
+mod loop_breakers;
 mod page;
 mod people;
 mod refusals;
@@ -29,6 +30,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
         .merge(jobs::router())
         .merge(deliveries::router())
         .merge(ledger::router())
+        .merge(loop_breakers::router())
         .merge(audit::router())
         .merge(dashboard::router())
 }
