@@ -163,6 +163,7 @@ impl App {
                 db: db.clone(),
                 clock: clock.clone(),
                 config: c(),
+                settings: l(),
                 signer: s(),
                 mailer: m(),
                 discord: discord.clone(),

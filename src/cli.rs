@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
-use secrecy::SecretString;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -20,6 +19,7 @@ use crate::mail::{parse, reading};
 use crate::tickets::outbox::{self, CancelError};
 use crate::{database, ingest, people, queue, triage};
 
+mod admin;
 mod deliveries;
 mod doctor;
 
@@ -94,7 +94,7 @@ enum Command {
         subcommand,
         after_help = "Example: ticketd admin create --config ticketd.toml --email ada@example.org"
     )]
-    Admin(AdminCommand),
+    Admin(admin::AdminCommand),
     /// Move the skill catalogue in and out, as TOML
     #[command(subcommand, after_help = "Example: ticketd skills export --config ticketd.toml > skills.toml")]
     Skills(SkillsCommand),
@@ -140,22 +140,6 @@ enum TriageCommand {
         /// JSON list of {label, name, aliases, description}
         #[arg(long, value_name = "FILE")]
         catalogue: PathBuf,
-    },
-}
-
-#[derive(Subcommand)]
-enum AdminCommand {
-    /// Make an admin, or give an admin a new password; the password is asked for, or read from standard input
-    #[command(
-        after_help = "Example: ticketd admin create --config ticketd.toml --email ada@example.org --name Ada"
-    )]
-    Create {
-        #[command(flatten)]
-        file: ConfigFile,
-        #[arg(long, value_name = "A")]
-        email: String,
-        #[arg(long, value_name = "N")]
-        name: Option<String>,
     },
 }
 
@@ -283,9 +267,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ingest { file, mail } => take_in(&file.config, mail.as_deref()).await?,
         Command::Mail(command) => read_mail(command)?,
         Command::Triage(TriageCommand::Predict { catalogue }) => predict(&catalogue)?,
-        Command::Admin(AdminCommand::Create { file, email, name }) => {
-            create_admin(&file.config, &email, name).await?;
-        }
+        Command::Admin(command) => admin::run(command).await?,
         Command::Skills(command) => skills(command).await?,
         Command::Staff(StaffCommand::Import(file)) => import_staff(&file.config).await?,
         Command::Jobs(command) => jobs(command).await?,
@@ -467,30 +449,6 @@ fn predict(catalogue: &Path) -> anyhow::Result<()> {
     let text =
         std::fs::read_to_string(catalogue).with_context(|| format!("cannot read {}", catalogue.display()))?;
     triage::predict::run(&text, std::io::stdin().lock(), std::io::stdout().lock())
-}
-
-async fn create_admin(path: &Path, email: &str, name: Option<String>) -> anyhow::Result<()> {
-    let password = read_password()?;
-    let (_, storage) = storage(path).await?;
-    let name = name.unwrap_or_else(|| email.split('@').next().unwrap_or(email).to_owned());
-    let id = people::create_admin(&storage.db, email, &name, password, Clock::system().now()).await?;
-    storage.close().await;
-    say(&format!("{name} is an admin (person {id})"))
-}
-
-/// From a terminal without showing it, else the first line of standard input; never from the command line, which
-/// every process can read.
-fn read_password() -> anyhow::Result<SecretString> {
-    if std::io::stdin().is_terminal() {
-        return Ok(rpassword::prompt_password("Password: ").context("cannot read the password")?.into());
-    }
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line).context("cannot read the password from standard input")?;
-    let password = line.trim_end_matches(['\r', '\n']);
-    if password.is_empty() {
-        bail!("no password on standard input");
-    }
-    Ok(password.to_owned().into())
 }
 
 async fn import_staff(path: &Path) -> anyhow::Result<()> {

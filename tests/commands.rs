@@ -519,3 +519,14 @@ async fn the_offline_engine_is_a_filter() {
     let ran = run(&["triage", "predict", "--catalogue", "/nonexistent.json"], "").await;
     insta::assert_snapshot!(complaint(&place, &ran, 1, &[]), @"ticketd: cannot read /nonexistent.json: No such file or directory (os error 2)");
 }
+
+#[tokio::test]
+async fn another_key_is_made_where_the_keys_are_in_the_database_and_only_there() {
+    let place = Place::new();
+    let config = plain(&place).await;
+    let ran = run(&["admin", "rotate-key", "--config", &config], "").await;
+    insta::assert_snapshot!(ran.out.trim(), @"there are 2 keys now: restart every process on this database, and the newest signs");
+    let secret = ("TICKETD_AUTH__SECRET", "a secret of more than thirty-two characters");
+    let ran = run_with(&["admin", "rotate-key", "--config", &config], "", &[secret]).await;
+    insta::assert_snapshot!(complaint(&place, &ran, 1, &[]), @"ticketd: the keys come from auth.secret_file: put a new secret there, and name the file of the old one in auth.previous_secret_files");
+}

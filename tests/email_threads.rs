@@ -431,3 +431,23 @@ async fn who_is_left_out_of_a_long_list_is_told_to_staff() {
     assert!(told.contains("3 more people") && told.contains("no answers"), "{told}");
     desk.close().await;
 }
+
+#[tokio::test]
+async fn what_an_older_key_signed_is_known_after_another_was_made() {
+    let before = desk_of_bea().await;
+    before.handles(&mail("Ada <ada@example.net>", "Printer", "It is on fire.")).await;
+    let acknowledged = before.last_mail_to("ada@example.net");
+    let count = ticketd::people::rotate_signing_key(&before.db, before.clock.now()).await.expect("a key");
+    assert_eq!(count, 2);
+    let after = Desk::with(Plan { db: Some(before.db.clone()), ..Plan::default() }).await;
+    let by_address = mail("Ada <ada@example.net>", "Hm", "It burns still.").answering(&acknowledged);
+    after.handles(&by_address.without("In-Reply-To").without("References")).await;
+    assert_eq!((after.tickets().await, after.conversation(1001).await.len()), (1, 2));
+    // The newest signs: who does not know it does not know what it signed.
+    after.handles(&mail("Bob <bob@example.net>", "Paper", "It burns.")).await;
+    let signed = header(&after.last_mail_to("bob@example.net"), "Reply-To").expect("an address");
+    let known = |desk: &Desk| desk.app.signer.read_address(&signed, "support@example.org").is_some();
+    assert_eq!((known(&before), known(&after)), (false, true));
+    before.close_without_database();
+    after.close().await;
+}

@@ -173,3 +173,21 @@ async fn one_message_becomes_a_ticket_of_its_own() {
     assert_eq!(desk.tickets().await, 3);
     desk.close().await;
 }
+
+#[tokio::test]
+async fn what_a_requester_says_on_the_web_lands_where_the_merged_ticket_points_too() {
+    let (desk, bea) = desk().await;
+    desk.registers("Ida").await;
+    let ida = desk.logs_in("Ida").await;
+    let opened =
+        ida.posts("/api/tickets", &json!({"subject": "Refund", "body": "Mine, too."})).await.with(201);
+    assert_eq!(number(&opened), 1003);
+    desk.settle().await;
+    merge(&bea, 1003, 1001).await.with(200);
+    ida.posts("/api/tickets/1003/messages", &json!({"body": "When?"})).await.with(201);
+    desk.settle().await;
+    let last = desk.conversation(1001).await.pop().expect("a message");
+    assert_eq!((last.visible.as_str(), last.author_name.as_deref()), ("When?", Some("Ida")));
+    assert_eq!(desk.conversation(1003).await.len(), 1);
+    desk.close().await;
+}

@@ -435,6 +435,26 @@ async fn participants_and_followers_hear_what_is_said() {
 }
 
 #[tokio::test]
+async fn who_may_not_read_a_ticket_any_more_is_not_told_of_it() {
+    let desk = desk().await;
+    let (ada, nik) = (desk.logs_in("Ada").await, desk.logs_in("Nik").await);
+    let dora = desk.logs_in("Dora").await;
+    opens(&desk, &ada, &refund()).await;
+    nik.ask(&Method::PUT, "/api/tickets/1001/followers/me").send().await.with(204);
+    let told = desk.mails_to("nik@example.org").len();
+    let setting = "/api/admin/settings/assignment.moderators_see_all";
+    dora.ask(&Method::PUT, setting).json(&json!({"value": false})).send().await.with(200);
+    assert_eq!(nik.read("/api/tickets/1001").await.status, 404);
+    ada.posts("/api/tickets/1001/messages", &json!({"body": "When exactly?"})).await.with(201);
+    desk.settle().await;
+    assert_eq!(desk.mails_to("nik@example.org").len(), told);
+    let held = desk.deliveries(1001).await.into_iter().find(|delivery| delivery.address == "nik@example.org");
+    assert_eq!(held.and_then(|d| d.reason).as_deref(), Some("they may not read the ticket any more"));
+    assert!(text(&desk.last_mail_to("bea@example.org")).contains("When exactly?"), "who has it is told");
+    desk.close().await;
+}
+
+#[tokio::test]
 async fn an_answer_is_its_requesters_to_read_when_it_has_left_and_never_when_it_was_taken_back() {
     let desk = desk().await;
     let (ada, bea) = (desk.logs_in("Ada").await, desk.logs_in("Bea").await);

@@ -16,8 +16,11 @@ use crate::discord::api::Api;
 use crate::ids::{DeliveryId, PersonId, TicketId};
 use crate::mail::compose::{self, Automatic, Outgoing};
 use crate::mail::token::{Signer, Token, id_hash};
+use crate::people::{self, Role};
 use crate::queue::{Claimed, Done, JobError};
+use crate::settings::Settings;
 use crate::tickets::outbox::{self, Attempt, Carried, Delivery, Fixed, Purpose};
+use crate::tickets::read::{self, Sight};
 use crate::tickets::{loops, pacing};
 
 mod envelope;
@@ -36,6 +39,7 @@ pub struct Deliver {
     pub db: PgPool,
     pub clock: Clock,
     pub config: Arc<Config>,
+    pub settings: Settings,
     pub signer: Signer,
     pub mailer: Arc<Mailer>,
     /// `None`: Discord is not configured.
@@ -179,6 +183,9 @@ impl Deliver {
         if delivery.purpose == Purpose::Survey && delivery.is_active {
             return Ok(Some(words::OPEN_AGAIN));
         }
+        if delivery.purpose == Purpose::Notice && !self.may_read(delivery).await? {
+            return Ok(Some(words::OUT_OF_SIGHT));
+        }
         let notice_to = match delivery.purpose {
             Purpose::Reply => return Ok(None),
             Purpose::Notice => Some(delivery.recipient),
@@ -195,6 +202,18 @@ impl Deliver {
         let held_back = loops::take(&mut tx, automatic, rates, self.clock.now()).await?;
         tx.commit().await?;
         Ok(held_back.map(words::loop_breaker))
+    }
+
+    /// Whether the member of staff whom a notice is for may read the ticket now.
+    async fn may_read(&self, delivery: &Delivery) -> Result<bool, JobError> {
+        let person = people::person(&self.db, delivery.recipient).await?;
+        let Some(person) = person.filter(|person| person.active && person.role.is_staff()) else {
+            return Ok(false);
+        };
+        if person.role == Role::Admin || self.settings.current().await.assignment.moderators_see_all {
+            return Ok(true);
+        }
+        Ok(read::ticket(&self.db, Sight::Moderator(person.id), delivery.ticket).await?.is_some())
     }
 
     /// Where the requester says how content they were.

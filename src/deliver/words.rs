@@ -235,6 +235,9 @@ pub fn sender_name(staff: Option<&str>) -> String {
     }
 }
 
+/// Why a notice was not sent to somebody who is to be told.
+pub const OUT_OF_SIGHT: &str = "they may not read the ticket any more";
+
 /// Why the loop breaker held a mail back.
 pub fn loop_breaker(scope: Scope) -> &'static str {
     match scope {

@@ -340,6 +340,25 @@ pub async fn log_out(
     Ok(ended)
 }
 
+/// Takes the second factor of somebody away who has lost it, and ends every log-in of theirs. False: there was none.
+pub async fn reset_second_factor(
+    tx: &mut Tx,
+    id: PersonId,
+    actor: Actor,
+    now: DateTime<Utc>,
+) -> Result<bool, DirectoryError> {
+    sql::lock(tx, id.0, false).await?;
+    if sql::standing(tx, id.0).await?.is_none() {
+        return Err(DirectoryError::Unknown(id));
+    }
+    if !super::second_factor::disable(tx, id).await? {
+        return Ok(false);
+    }
+    access::end_sessions(tx, id, None, now).await?;
+    audit::record(tx, actor, "person.second_factor_reset", &subject(id), &json!({}), now).await?;
+    Ok(true)
+}
+
 fn subject(id: PersonId) -> String {
     format!("person:{id}")
 }

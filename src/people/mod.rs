@@ -9,9 +9,10 @@ use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sqlx::PgPool;
 
-use crate::audit;
+use crate::audit::{self, Actor};
 use crate::ids::{PersonId, SkillId};
 use crate::queue::{self, Tx};
 
@@ -418,6 +419,18 @@ pub async fn set_password(
     access::end_sessions(&mut tx, person, None, now).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// Makes another signing key, which signs from the next start of each process on; what the older ones signed stays good.
+/// Returns how many there are now.
+pub async fn rotate_signing_key(db: &PgPool, now: DateTime<Utc>) -> anyhow::Result<usize> {
+    signing_keys(db, now).await?;
+    let fresh: [u8; 32] = rand::random();
+    let mut tx = db.begin().await?;
+    sql::insert_signing_key(&mut tx, &fresh, now).await?;
+    audit::record(&mut tx, Actor::COMMAND, "signing_key.rotated", "signing_key", &json!({}), now).await?;
+    tx.commit().await?;
+    Ok(sql::signing_keys(db).await?.len())
 }
 
 /// The signing keys kept in the database, newest first; the first one is made when there is none.

@@ -296,3 +296,10 @@ pub(super) async fn staff_named(tx: &mut Tx, text: &str) -> sqlx::Result<Vec<(i6
     .await?;
     Ok(rows.into_iter().map(|r| (r.id, r.name)).collect())
 }
+
+pub(super) async fn insert_signing_key(tx: &mut Tx, key: &[u8], now: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query!("INSERT INTO signing_keys (secret, created_at) VALUES ($1, $2)", key, now)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}

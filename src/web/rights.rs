@@ -172,6 +172,7 @@ pub const TABLE: &[Row] = {
         row("PATCH", "/api/admin/people/{id}", Admin, AdminWrite),
         row("DELETE", "/api/admin/people/{id}", Admin, AdminWrite),
         row("DELETE", "/api/admin/people/{id}/sessions", Admin, AdminWrite),
+        row("DELETE", "/api/admin/people/{id}/second-factor", Admin, AdminWrite),
         row("GET", "/api/admin/people/{id}/skills", Admin, AdminRead),
         row("PUT", "/api/admin/people/{id}/skills", Admin, AdminWrite),
         row("PUT", "/api/admin/people/{id}/skills/{slug}", Admin, AdminWrite),

@@ -183,3 +183,23 @@ async fn a_new_password_does_not_take_the_second_factor_away() {
     desk.settle().await;
     desk.close().await;
 }
+
+#[tokio::test]
+async fn who_lost_the_phone_and_the_codes_is_let_in_by_an_admin_and_nobody_lets_themselves_in() {
+    let (desk, browser, bea) = desk_of_bea("").await;
+    sets_up(&desk, &bea).await;
+    let dan = desk.hires("Dan", Role::Admin, &[]).await;
+    let dan_browser = browser.with(&browser.log_in("Dan").await.text("/access_token"));
+    let id = bea.get("/api/auth/me").await.json()["id"].as_i64().expect("a number");
+    let path = format!("/api/admin/people/{id}/second-factor");
+    assert_eq!(bea.delete(&path).await.status, 403);
+    assert_eq!(dan_browser.delete(&path).await.status, 204);
+    assert_eq!(dan_browser.delete(&path).await.problem(), "409: they have no second factor");
+    assert_eq!(bea.get("/api/auth/me").await.status, 401, "she is logged out");
+    assert_eq!(log_in(&browser, None).await.status, 200, "and in again without a code");
+    let own = dan_browser.delete(&format!("/api/admin/people/{dan}/second-factor")).await;
+    insta::assert_snapshot!(own.problem(), @"409: your own is switched off by POST /api/auth/me/second-factor/disable, with a code");
+    let told = entries(&desk).await;
+    assert!(told.iter().any(|entry| entry.contains("person.second_factor_reset")), "{told:?}");
+    desk.close().await;
+}

@@ -181,6 +181,7 @@ fn people() -> Vec<Row> {
         row("PATCH /api/admin/people/{id}", Admin, 200, r#"{"away": true}"#),
         row("DELETE /api/admin/people/{id}", Admin, 204, ""),
         row("DELETE /api/admin/people/{id}/sessions", Admin, 200, ""),
+        row("DELETE /api/admin/people/{id}/second-factor", Admin, 409, ""),
         row("GET /api/admin/people/{id}/skills", Admin, 200, ""),
         row(
             "PUT /api/admin/people/{id}/skills",

@@ -25,6 +25,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
         .routes(routes!(list, create))
         .routes(routes!(detail, change, remove))
         .routes(routes!(log_out))
+        .routes(routes!(reset_second_factor))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -249,4 +250,35 @@ async fn log_out(
     let sessions = directory::log_out(&mut tx, id, caller.actor(), state.clock.now()).await?;
     tx.commit().await?;
     Ok(Json(SessionsEnded { sessions }))
+}
+
+/// Takes the second factor of a person away who has lost it, and logs them out. One's own is removed with a code.
+#[utoipa::path(
+    delete,
+    path = "/api/admin/people/{id}/second-factor",
+    tag = "people",
+    params(("id" = i64, Path, description = "The person's number")),
+    responses(
+        (status = 204, description = "They log in without one"),
+        (status = 409, description = "It is one's own, or there is none", body = crate::web::error::Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+async fn reset_second_factor(
+    State(state): State<Shared>,
+    caller: Caller,
+    Named(id): Named<PersonId>,
+) -> Result<StatusCode, Error> {
+    if id == caller.person {
+        // Who has a session of an admin's for a moment must not be able to keep it.
+        return Err(Error::Conflict(
+            "your own is switched off by POST /api/auth/me/second-factor/disable, with a code".to_owned(),
+        ));
+    }
+    let mut tx = state.db.begin().await?;
+    if !directory::reset_second_factor(&mut tx, id, caller.actor(), state.clock.now()).await? {
+        return Err(Error::Conflict("they have no second factor".to_owned()));
+    }
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -118,6 +118,12 @@ async fn write(
     let act = act(&state, &caller);
     let leaves_at = act.now + TimeDelta::seconds(state.settings.known().mail.undo_seconds);
     let mut tx = state.db.begin().await?;
+    let number = if as_requester {
+        // What they say goes on where the ticket goes on.
+        tickets::current(&mut tx, number).await?.unwrap_or(number)
+    } else {
+        number
+    };
     let ticket = locked(&mut tx, number, &headers).await?;
     let message = StaffMessage {
         author: caller.person,
