@@ -22,6 +22,7 @@ use crate::{database, ingest, people, queue, triage};
 mod admin;
 mod deliveries;
 mod doctor;
+mod ledger;
 
 /// Support tickets from mail, triaged, assigned and answered in-thread.
 #[derive(Parser)]
@@ -110,7 +111,7 @@ enum Command {
     Deliveries(deliveries::DeliveriesCommand),
     /// See the fate of every mail
     #[command(subcommand, after_help = "Example: ticketd ledger list --config ticketd.toml")]
-    Ledger(LedgerCommand),
+    Ledger(ledger::LedgerCommand),
 }
 
 #[derive(Subcommand)]
@@ -192,24 +193,6 @@ enum JobsCommand {
     },
 }
 
-#[derive(Subcommand)]
-enum LedgerCommand {
-    /// The newest mails with their fate, as JSONL
-    #[command(after_help = "Example: ticketd ledger list --config ticketd.toml --fate quarantined")]
-    List {
-        #[command(flatten)]
-        file: ConfigFile,
-        /// Only the mails of this fate; `waiting` have none yet
-        #[arg(long, value_parser = FATES)]
-        fate: Option<String>,
-        /// This many at most
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..))]
-        limit: i64,
-    },
-}
-
-const FATES: [&str; 6] = ["ticketed", "appended", "suppressed", "quarantined", "duplicate", "waiting"];
-
 /// `EX_TEMPFAIL` of sysexits.h: the MTA keeps the mail and tries again.
 const TRY_AGAIN: u8 = 75;
 
@@ -272,9 +255,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Staff(StaffCommand::Import(file)) => import_staff(&file.config).await?,
         Command::Jobs(command) => jobs(command).await?,
         Command::Deliveries(command) => deliveries::run(command).await?,
-        Command::Ledger(LedgerCommand::List { file, fate, limit }) => {
-            ledger(&file.config, fate.as_deref(), limit).await?;
-        }
+        Command::Ledger(command) => ledger::run(command).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -510,15 +491,6 @@ async fn jobs(command: JobsCommand) -> anyhow::Result<()> {
             tx.commit().await?;
             say(&format!("job {id} ({}) is cancelled", job.kind))?;
         }
-    }
-    storage.close().await;
-    Ok(())
-}
-
-async fn ledger(path: &Path, fate: Option<&str>, limit: i64) -> anyhow::Result<()> {
-    let (_, storage) = storage(path).await?;
-    for entry in ingest::ledger(&storage.db, fate, limit).await? {
-        say(&serde_json::to_string(&entry)?)?;
     }
     storage.close().await;
     Ok(())

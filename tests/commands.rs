@@ -530,3 +530,28 @@ async fn another_key_is_made_where_the_keys_are_in_the_database_and_only_there()
     let ran = run_with(&["admin", "rotate-key", "--config", &config], "", &[secret]).await;
     insta::assert_snapshot!(complaint(&place, &ran, 1, &[]), @"ticketd: the keys come from auth.secret_file: put a new secret there, and name the file of the old one in auth.previous_secret_files");
 }
+
+#[tokio::test]
+async fn what_is_in_quarantine_is_read_again_on_demand() {
+    let place = Place::new();
+    let url = postgres::fresh_url().await;
+    let config = place.config(&format!("[database]\nurl = \"{url}\"\n{MAILBOX}outbox_dir = \"out\"\n"));
+    assert_eq!(run(&["ingest", "--config", &config], "From: ada@example.net\n\nHello\n").await.code, Some(0));
+    assert_eq!(run(&["ingest", "--config", &config], "From: bob@example.net\n\nHello\n").await.code, Some(0));
+    let db = sqlx::PgPool::connect(&url).await.expect("the database");
+    sqlx::query("UPDATE inbound SET fate = 'quarantined', reason = 'it broke', handled_at = now()")
+        .execute(&db)
+        .await
+        .expect("a quarantine");
+    let ran = run(&["ledger", "replay", "--config", &config, "1"], "").await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "1 mail will be read again\n"), "{ran:?}");
+    let ran = run(&["ledger", "replay", "--config", &config, "1"], "").await;
+    insta::assert_snapshot!(complaint(&place, &ran, 1, &[]), @"ticketd: row 1 is not in quarantine: there is nothing to replay");
+    let ran = run(&["ledger", "replay", "--config", &config, "--all"], "").await;
+    assert_eq!(ran.out, "1 mail will be read again\n", "{ran:?}");
+    let ran = run(&["ledger", "replay", "--config", &config, "--all"], "").await;
+    assert_eq!(ran.out, "no mail in quarantine can be read again\n", "{ran:?}");
+    let waiting = "SELECT count(*) FROM inbound i JOIN jobs j ON j.kind = 'ingest' AND j.subject = i.id WHERE i.fate IS NULL";
+    let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&db).await.expect("a count");
+    assert_eq!(waiting, 2);
+}
