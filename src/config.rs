@@ -25,7 +25,7 @@ pub use discord::{Discord, PlainMessages, StaffRoles};
 pub use http::{Http, Limits};
 use load::secret;
 pub use load::{LONGEST_GEMINI_TIMEOUT, credentials_folder, search_path, toml_fault};
-pub use mailbox::{After, Imap, Mailbox, Maildir, Smtp, Start, Tls};
+pub use mailbox::{After, Imap, Mailbox, Maildir, Mechanism, OAuth, Smtp, Start, Tls};
 pub use webhooks::Webhooks;
 
 /// Everything that can be configured.
@@ -238,15 +238,7 @@ impl Config {
         optional.extend(self.gemini.as_mut().map(|g| &mut g.api_key_file));
         optional.extend(self.oidc.as_mut().map(|o| &mut o.client_secret_file));
         optional.extend(self.discord.iter_mut().flat_map(|d| [&mut d.token_file, &mut d.ca_file]));
-        for mailbox in &mut self.mailbox {
-            optional.push(&mut mailbox.outbox_dir);
-            if let Some(imap) = &mut mailbox.imap {
-                optional.extend([&mut imap.password_file, &mut imap.ca_file]);
-            }
-            if let Some(smtp) = &mut mailbox.smtp {
-                optional.extend([&mut smtp.password_file, &mut smtp.ca_file]);
-            }
-        }
+        self.mailbox.iter_mut().flat_map(Mailbox::paths).for_each(fix);
         optional.into_iter().flatten().for_each(fix);
         if let Some(maildir) = &mut self.maildir {
             fix(&mut maildir.path);
@@ -262,18 +254,7 @@ impl Config {
             if self.mailbox.iter().take(index).any(|other| other.name == *name) {
                 bail!("mailbox {name}: the name is used twice");
             }
-            let parts = mailbox.address.rsplit_once('@');
-            if parts.is_none_or(|(local, domain)| local.is_empty() || domain.is_empty()) {
-                bail!("mailbox {name}: address `{}` is not a mail address", mailbox.address);
-            }
-            if mailbox.imap.as_ref().is_some_and(|imap| imap.oauth.is_some()) {
-                bail!(
-                    "mailbox {name}: imap.oauth is not supported yet: use an app password in password_file"
-                );
-            }
-            if mailbox.smtp.is_some() == mailbox.outbox_dir.is_some() {
-                bail!("mailbox {name}: give either [mailbox.smtp] or outbox_dir, so that answers can leave");
-            }
+            mailbox.check()?;
         }
         if let Some(wanted) = self.maildir.as_ref().and_then(|m| m.mailbox.as_ref())
             && !self.mailbox.iter().any(|m| m.name == *wanted)

@@ -20,8 +20,6 @@ use crate::harness::ledger::{Ledger, database};
 
 mod quirks;
 
-// ---- the reader
-
 fn ledger_of(reader: &Reader) -> Ledger {
     Ledger { db: reader.db.clone(), mailbox: reader.mailbox.clone() }
 }

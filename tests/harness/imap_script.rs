@@ -209,7 +209,7 @@ impl Shared {
             }
             let origin = if items.contains("]<0.") { "<0>" } else { "" };
             if self.has(Fault::Quoted(*uid)) {
-                let text = String::from_utf8_lossy(raw).replace('\\', "\\\\").replace('"', "\\\"");
+                let text = String::from_utf8_lossy(raw);
                 out.extend(format!("* {number} FETCH (BODY[]{origin} \"{text}\" UID {uid})\r\n").as_bytes());
                 continue;
             }
