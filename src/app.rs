@@ -17,12 +17,14 @@ use crate::assign::Assign;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::database::{self, Keep, PrivatePostgres};
+use crate::deliver::alarm::Alarms;
 use crate::deliver::letter::Letters;
 use crate::deliver::webhook::Webhooks;
 use crate::deliver::{Deliver, PlainSenders, mailer::Mailer};
 use crate::discord::api::Api;
 use crate::ingest::Ingest;
 use crate::mail::token::Signer;
+use crate::oauth::Tokens;
 use crate::people::letters::LetterKey;
 use crate::people::link::CodeKey;
 use crate::settings::Settings;
@@ -119,6 +121,7 @@ pub struct App {
     pub signer: Signer,
     pub code_key: CodeKey,
     pub letter_key: LetterKey,
+    pub oauth: Tokens,
     web: web::State,
 }
 
@@ -132,10 +135,11 @@ impl App {
     ) -> anyhow::Result<Self> {
         let masters = master_secrets(&config, &db, &clock).await?;
         let signer = Signer::new(&masters);
-        let mailer = Arc::new(Mailer::new(&config)?);
+        let oauth = Tokens::new(&db, &clock, &masters)?;
+        let mailer = Arc::new(Mailer::new(&config)?.with_tokens(&oauth));
         for mailbox in config.mailbox.iter().filter(|m| m.imap.is_some()) {
             // A secret that cannot be read is said at start, not by a mailbox that stays silent.
-            sources::reader(mailbox, &db, &clock, config.mail.max_message_bytes)?;
+            sources::reader(mailbox, &db, &clock, &oauth, config.mail.max_message_bytes)?;
         }
         let gemini = Triage::client(&config)?;
         let discord = config.discord.as_ref().map(Api::new).transpose()?.map(Arc::new);
@@ -178,6 +182,14 @@ impl App {
                 letter_key: letter_key.clone(),
                 mailer: m(),
             },
+            alarms: Alarms {
+                db: db.clone(),
+                clock: clock.clone(),
+                config: c(),
+                signer: s(),
+                mailer: m(),
+                discord: discord.clone(),
+            },
             webhooks: Webhooks::new(&config, db.clone(), clock.clone())?,
             db: db.clone(),
             clock: clock.clone(),
@@ -194,12 +206,13 @@ impl App {
             tokens,
             signer: signer.clone(),
             limits,
+            oauth: oauth.clone(),
             feed,
             letter_key: letter_key.clone(),
             oidc: web::oidc::Provider::new(&config)?.map(Arc::new),
             metrics,
         };
-        Ok(Self { config, stages, signer, code_key, letter_key, web })
+        Ok(Self { config, stages, signer, code_key, letter_key, oauth, web })
     }
 
     /// The HTTP API, for a listener of the caller's.
@@ -281,8 +294,9 @@ impl App {
         let max_bytes = self.config.mail.max_message_bytes;
         for mailbox in self.config.mailbox.iter().filter(|m| m.imap.is_some()) {
             let (mailbox, db, clock, token) = (mailbox.clone(), db.clone(), clock.clone(), stop.clone());
+            let oauth = self.oauth.clone();
             running.spawn(supervised("mailbox", stop.clone(), move || {
-                let reader = sources::reader(&mailbox, &db, &clock, max_bytes);
+                let reader = sources::reader(&mailbox, &db, &clock, &oauth, max_bytes);
                 let token = token.clone();
                 async move {
                     match reader {
@@ -406,7 +420,11 @@ fn shown_in(discord: &config::Discord) -> threads::Guild {
 }
 
 /// The configured secret, else the keys in the database; newest first.
-async fn master_secrets(config: &Config, db: &PgPool, clock: &Clock) -> anyhow::Result<Vec<Vec<u8>>> {
+pub(crate) async fn master_secrets(
+    config: &Config,
+    db: &PgPool,
+    clock: &Clock,
+) -> anyhow::Result<Vec<Vec<u8>>> {
     match config.auth.secret()? {
         Some(secret) => {
             let previous = config.auth.previous_secrets()?;

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use secrecy::SecretString;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 mod auth;
 mod discord;
 mod http;
 mod load;
+mod mailbox;
 mod rules;
 mod webhooks;
 
@@ -24,6 +25,7 @@ pub use discord::{Discord, PlainMessages, StaffRoles};
 pub use http::{Http, Limits};
 use load::secret;
 pub use load::{LONGEST_GEMINI_TIMEOUT, credentials_folder, search_path, toml_fault};
+pub use mailbox::{After, Imap, Mailbox, Maildir, Mechanism, OAuth, Smtp, Start, Tls};
 pub use webhooks::Webhooks;
 
 /// Everything that can be configured.
@@ -66,65 +68,6 @@ pub struct Config {
 pub struct Database {
     pub url: Option<SecretString>,
     pub url_file: Option<PathBuf>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Mailbox {
-    pub name: String,
-    pub address: String,
-    #[serde(default = "yes")]
-    pub plus_addressing: bool,
-    /// The name under which its mail server writes Authentication-Results (RFC 8601 §2.5). Set: staff's mails need its pass.
-    pub authserv_id: Option<String>,
-    /// Whether bounces come to an address of their own (VERP); takes plus-addresses.
-    #[serde(default = "yes")]
-    pub verp: bool,
-    #[serde(default)]
-    pub after: After,
-    #[serde(default)]
-    pub start: Start,
-    pub imap: Option<Imap>,
-    pub smtp: Option<Smtp>,
-    /// Instead of `smtp`: mails are written here as .eml files.
-    pub outbox_dir: Option<PathBuf>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Imap {
-    pub host: String,
-    pub port: Option<u16>,
-    #[serde(default)]
-    pub tls: Tls,
-    pub user: String,
-    pub password: Option<SecretString>,
-    pub password_file: Option<PathBuf>,
-    pub ca_file: Option<PathBuf>,
-    #[serde(default = "default_folder")]
-    pub folder: String,
-    oauth: Option<toml::Table>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Smtp {
-    pub host: String,
-    pub port: Option<u16>,
-    #[serde(default)]
-    pub tls: Tls,
-    pub user: Option<String>,
-    pub password: Option<SecretString>,
-    pub password_file: Option<PathBuf>,
-    pub ca_file: Option<PathBuf>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Maildir {
-    pub path: PathBuf,
-    /// Name of the mailbox that answers are sent from; default: the first.
-    pub mailbox: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -202,61 +145,8 @@ pub enum LogFormat {
     Plain,
 }
 
-/// How a connection is protected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tls {
-    #[default]
-    Implicit,
-    StartTls,
-    /// Loopback addresses only.
-    None,
-}
-
-/// Which mails of a mailbox are taken in at its first reading.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Start {
-    /// Everything that waits in the folder.
-    #[default]
-    All,
-    /// Only what arrives from now on.
-    New,
-}
-
-/// What is done to a mail on the server once it is safely in the ledger.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum After {
-    #[default]
-    Keep,
-    Seen,
-    Move(String),
-    Delete,
-}
-
-impl<'de> Deserialize<'de> for After {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match (text.as_str(), text.split_once(':')) {
-            ("keep", _) => Ok(Self::Keep),
-            ("seen", _) => Ok(Self::Seen),
-            ("delete", _) => Ok(Self::Delete),
-            (_, Some(("move", folder))) if !folder.is_empty() => Ok(Self::Move(folder.to_owned())),
-            _ => Err(serde::de::Error::custom(format!(
-                "`{text}` is none of \"keep\", \"seen\", \"move:FOLDER\", \"delete\""
-            ))),
-        }
-    }
-}
-
-fn yes() -> bool {
-    true
-}
 fn default_data_dir() -> PathBuf {
     PathBuf::from("/var/lib/ticketd")
-}
-fn default_folder() -> String {
-    "INBOX".to_owned()
 }
 fn default_gemini_url() -> String {
     "https://generativelanguage.googleapis.com".to_owned()
@@ -296,43 +186,6 @@ impl Default for MailRules {
 impl Default for Telemetry {
     fn default() -> Self {
         Self { log: "info".to_owned(), format: LogFormat::Auto, metrics_listen: None }
-    }
-}
-
-impl Imap {
-    pub fn port(&self) -> u16 {
-        self.port.unwrap_or(if self.tls == Tls::Implicit { 993 } else { 143 })
-    }
-
-    /// The password, from the file or the configuration.
-    pub fn secret(&self, mailbox: &str) -> anyhow::Result<SecretString> {
-        secret(
-            &format!("mailbox {mailbox}: imap password"),
-            self.password.as_ref(),
-            self.password_file.as_deref(),
-        )?
-        .with_context(|| format!("mailbox {mailbox}: imap.password_file is missing"))
-    }
-}
-
-impl Smtp {
-    pub fn port(&self) -> u16 {
-        self.port.unwrap_or(match self.tls {
-            Tls::Implicit => 465,
-            Tls::StartTls => 587,
-            Tls::None => 25,
-        })
-    }
-
-    /// User and password, where a user is configured.
-    pub fn login(&self, mailbox: &str) -> anyhow::Result<Option<(String, SecretString)>> {
-        let Some(user) = self.user.clone() else { return Ok(None) };
-        let what = format!("mailbox {mailbox}: smtp password");
-        let password =
-            secret(&what, self.password.as_ref(), self.password_file.as_deref())?.with_context(|| {
-                format!("mailbox {mailbox}: smtp.user is set but smtp.password_file is missing")
-            })?;
-        Ok(Some((user, password)))
     }
 }
 
@@ -385,15 +238,7 @@ impl Config {
         optional.extend(self.gemini.as_mut().map(|g| &mut g.api_key_file));
         optional.extend(self.oidc.as_mut().map(|o| &mut o.client_secret_file));
         optional.extend(self.discord.iter_mut().flat_map(|d| [&mut d.token_file, &mut d.ca_file]));
-        for mailbox in &mut self.mailbox {
-            optional.push(&mut mailbox.outbox_dir);
-            if let Some(imap) = &mut mailbox.imap {
-                optional.extend([&mut imap.password_file, &mut imap.ca_file]);
-            }
-            if let Some(smtp) = &mut mailbox.smtp {
-                optional.extend([&mut smtp.password_file, &mut smtp.ca_file]);
-            }
-        }
+        self.mailbox.iter_mut().flat_map(Mailbox::paths).for_each(fix);
         optional.into_iter().flatten().for_each(fix);
         if let Some(maildir) = &mut self.maildir {
             fix(&mut maildir.path);
@@ -409,18 +254,7 @@ impl Config {
             if self.mailbox.iter().take(index).any(|other| other.name == *name) {
                 bail!("mailbox {name}: the name is used twice");
             }
-            let parts = mailbox.address.rsplit_once('@');
-            if parts.is_none_or(|(local, domain)| local.is_empty() || domain.is_empty()) {
-                bail!("mailbox {name}: address `{}` is not a mail address", mailbox.address);
-            }
-            if mailbox.imap.as_ref().is_some_and(|imap| imap.oauth.is_some()) {
-                bail!(
-                    "mailbox {name}: imap.oauth is not supported yet: use an app password in password_file"
-                );
-            }
-            if mailbox.smtp.is_some() == mailbox.outbox_dir.is_some() {
-                bail!("mailbox {name}: give either [mailbox.smtp] or outbox_dir, so that answers can leave");
-            }
+            mailbox.check()?;
         }
         if let Some(wanted) = self.maildir.as_ref().and_then(|m| m.mailbox.as_ref())
             && !self.mailbox.iter().any(|m| m.name == *wanted)
@@ -522,6 +356,7 @@ mod tests {
         let sections = [
             include_str!("config/discord.rs"),
             include_str!("config/auth.rs"),
+            include_str!("config/mailbox.rs"),
             include_str!("config/webhooks.rs"),
         ];
         for line in source.chain(sections.into_iter().flat_map(str::lines)) {

@@ -10,7 +10,9 @@ pub mod mail;
 
 pub mod queue;
 
+pub mod alarms;
 pub mod audit;
+pub mod oauth;
 pub mod people;
 pub mod settings;
 

@@ -14,6 +14,7 @@ use crate::assign::Assign;
 use crate::clock::Clock;
 use crate::crash;
 use crate::deliver::Deliver;
+use crate::deliver::alarm::Alarms;
 use crate::deliver::letter::Letters;
 use crate::deliver::webhook::Webhooks;
 use crate::ingest::Ingest;
@@ -33,6 +34,7 @@ pub struct Stages {
     pub assign: Assign,
     pub deliver: Deliver,
     pub letters: Letters,
+    pub alarms: Alarms,
     pub webhooks: Webhooks,
 }
 
@@ -40,10 +42,12 @@ pub struct Stages {
 const AT_ONCE: usize = 20;
 /// How many of them may be of kinds that wait for others' servers: a mail server that never answers, Discord or a webhook
 /// must not keep mail from becoming tickets.
-const LIMITED: [(&[&Kind], usize); 3] = [
+const LIMITED: [(&[&Kind], usize); 4] = [
     (&[&queue::DELIVER, &queue::LETTER, &queue::ACCOUNT_LETTER], 8),
     (&[&queue::MIRROR], 4),
     (&[&queue::WEBHOOK], 4),
+    // A place of its own: it tells that mail does not leave.
+    (&[&queue::ALARM], 1),
 ];
 /// How often the queue is looked at unasked: covers a lost notification, and finds jobs whose time has come.
 pub const POLL: Duration = Duration::from_millis(500);
@@ -63,6 +67,7 @@ impl Stages {
             "hear" => self.ingest.hear(job).await,
             "sweep" => self.sweep(job).await,
             "letter" | "account_letter" => self.letters.run(job).await,
+            "alarm" => self.alarms.run(job).await,
             "webhook" => self.webhooks.run(job).await,
             "close_resolved" => self.close_resolved(job).await,
             other => Err(JobError::Fail(anyhow::anyhow!("no stage does `{other}`"))),

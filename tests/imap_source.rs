@@ -9,7 +9,7 @@ use chrono::DateTime;
 use ticketd::clock::Clock;
 use ticketd::config::{After, Start, Tls};
 use ticketd::ingest::Cursor;
-use ticketd::sources::imap::{self, ImapSettings, Pace, Progress, Reader, connection};
+use ticketd::sources::imap::{self, ImapSettings, Login, Pace, Progress, Reader, connection};
 use ticketd::sources::lock::ReaderLock;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,7 @@ use crate::harness::dovecot::{Dovecot, PASSWORD, PATIENCE};
 use crate::harness::imap_script::{Fault, ImapScript};
 use crate::harness::ledger::{Ledger, database};
 
-// ---- the reader
+mod quirks;
 
 fn ledger_of(reader: &Reader) -> Ledger {
     Ledger { db: reader.db.clone(), mailbox: reader.mailbox.clone() }
@@ -55,7 +55,7 @@ fn settings(port: u16, user: &str) -> ImapSettings {
         port,
         tls: Tls::None,
         user: user.to_owned(),
-        password: PASSWORD.to_owned().into(),
+        login: Login::Password(PASSWORD.to_owned().into()),
         ca_file: None,
         folder: "INBOX".to_owned(),
     }
@@ -546,8 +546,10 @@ async fn passwords_may_hold_anything() {
         "passdb {\n  driver = static\n  args = password={PLAIN.b64}cMOkIsOfXHdvcnQ=\n}\nauth_username_chars =",
     );
     for (user, password) in [("ada", "pä\"ß\\wort"), ("jürgen", "pä\"ß\\wort"), ("ada", PASSWORD)] {
-        let settings =
-            ImapSettings { password: password.to_owned().into(), ..settings(dovecot.imap_port(), user) };
+        let settings = ImapSettings {
+            login: Login::Password(password.to_owned().into()),
+            ..settings(dovecot.imap_port(), user)
+        };
         assert_eq!(connection::check("support", &settings).await.unwrap(), 0);
     }
 }
@@ -570,7 +572,7 @@ async fn errors_name_cause_and_remedy() {
         ImapSettings { host: certificates::EXPIRED_HOST.to_owned(), ..with_tls.clone() },
         ImapSettings { host: certificates::UNNAMED_HOST.to_owned(), ..with_tls.clone() },
         ImapSettings { port: plain, ..with_tls.clone() },
-        ImapSettings { password: "wrong".to_owned().into(), ..with_tls.clone() },
+        ImapSettings { login: Login::Password("wrong".to_owned().into()), ..with_tls.clone() },
         ImapSettings { folder: "Support".to_owned(), ..with_tls.clone() },
     ] {
         told.push(

@@ -35,6 +35,8 @@ mod kill;
 mod linking;
 mod loop_breaker;
 mod machines;
+mod mailbox_alarms;
+mod mailbox_oauth;
 mod maildir_source;
 mod merge_split;
 mod oidc;

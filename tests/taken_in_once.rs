@@ -111,7 +111,7 @@ async fn a_mail_to_two_mailboxes_is_one_ticket() {
     let desk = desk(Plan { more, sink: Some(sink), ..Plan::default() }).await;
     let reads_sales = async || {
         let mailbox = desk.app.config.mailbox.last().unwrap();
-        let mut reader = sources::reader(mailbox, &desk.db, &desk.clock, 1_000_000).unwrap();
+        let mut reader = sources::reader(mailbox, &desk.db, &desk.clock, &desk.app.oauth, 1_000_000).unwrap();
         sources::imap::sync_once(&mut reader).await.unwrap();
     };
     let both = "Support <support@example.org>, Sales <sales@example.org>";

@@ -7,9 +7,11 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::{one_line, say};
-use crate::app::Storage;
+use crate::app::{self, Storage};
+use crate::clock::Clock;
 use crate::config::{Config, Mailbox};
 use crate::deliver::mailer::Mailer;
+use crate::oauth::{Grant, Tokens};
 use crate::triage::Triage;
 use crate::{database, discord, sources};
 
@@ -45,13 +47,11 @@ pub(super) async fn run(path: &Path, offline: bool) -> anyhow::Result<ExitCode> 
     }
     secrets(&config, &mut report)?;
     if !offline {
-        report.line("database", check_database(&config).await)?;
-        let mailer = Mailer::new(&config);
-        for mailbox in &config.mailbox {
-            check_mailbox(mailbox, mailer.as_ref().ok(), &mut report).await?;
-        }
-        if let Err(error) = mailer {
-            report.line("smtp", Err(error))?;
+        let (checked, tokens) = check_database(&config).await;
+        report.line("database", checked)?;
+        check_mailboxes(&config, tokens.as_ref().map(|(_, tokens)| tokens), &mut report).await?;
+        if let Some((storage, _)) = tokens {
+            storage.close().await;
         }
         check_gemini(&config, &mut report).await?;
         if let Some(discord) = &config.discord {
@@ -69,11 +69,16 @@ fn secrets(config: &Config, report: &mut Report) -> anyhow::Result<()> {
         report.line("auth secret", config.auth.secret().map(|_| readable()))?;
     }
     for mailbox in &config.mailbox {
-        if let Some(imap) = &mailbox.imap {
+        for (way, oauth) in mailbox.grants() {
+            let what = format!("mailbox {} {way} oauth files", mailbox.name);
+            let read = oauth.refresh_token(&mailbox.name).and_then(|_| oauth.client_secret(&mailbox.name));
+            report.line(&what, read.map(|_| readable()))?;
+        }
+        if let Some(imap) = mailbox.imap.as_ref().filter(|imap| imap.oauth.is_none()) {
             let what = format!("mailbox {} imap password", mailbox.name);
             report.line(&what, imap.secret(&mailbox.name).map(|_| readable()))?;
         }
-        if let Some(smtp) = mailbox.smtp.as_ref().filter(|s| s.user.is_some()) {
+        if let Some(smtp) = mailbox.smtp.as_ref().filter(|s| s.user.is_some() && s.oauth.is_none()) {
             let what = format!("mailbox {} smtp password", mailbox.name);
             report.line(&what, smtp.login(&mailbox.name).map(|_| readable()))?;
         }
@@ -113,23 +118,85 @@ fn authorities(config: &Config) -> Vec<(&str, &'static str, &Path)> {
     files
 }
 
-async fn check_database(config: &Config) -> anyhow::Result<String> {
-    let storage = Storage::open(config).await?;
-    let version = database::ping(&storage.db).await?;
-    let migrated = database::is_migrated(&storage.db).await.unwrap_or(false);
-    storage.close().await;
-    let state = if migrated { "up to date" } else { "to be migrated at the next start" };
-    Ok(format!("PostgreSQL {version}, {state}"))
+/// The tokens of mailboxes are in it, once it is migrated, and new ones must be stored there.
+async fn check_database(config: &Config) -> (anyhow::Result<String>, Option<(Storage, Tokens)>) {
+    let storage = match Storage::open(config).await {
+        Ok(storage) => storage,
+        Err(error) => return (Err(error), None),
+    };
+    let version = match database::ping(&storage.db).await {
+        Ok(version) => version,
+        Err(error) => {
+            storage.close().await;
+            return (Err(error), None);
+        }
+    };
+    if !database::is_migrated(&storage.db).await.unwrap_or(false) {
+        storage.close().await;
+        return (Ok(format!("PostgreSQL {version}, to be migrated at the next start")), None);
+    }
+    let said = format!("PostgreSQL {version}, up to date");
+    let clock = Clock::system();
+    let tokens = match app::master_secrets(config, &storage.db, &clock).await {
+        Ok(masters) => Tokens::new(&storage.db, &clock, &masters),
+        Err(error) => Err(error),
+    };
+    match tokens {
+        Ok(tokens) => (Ok(said), Some((storage, tokens))),
+        Err(error) => {
+            storage.close().await;
+            (Err(error), None)
+        }
+    }
+}
+
+async fn check_mailboxes(
+    config: &Config,
+    tokens: Option<&Tokens>,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let mailer = Mailer::new(config).map(|mailer| match tokens {
+        Some(tokens) => mailer.with_tokens(tokens),
+        None => mailer,
+    });
+    for mailbox in &config.mailbox {
+        check_grants(mailbox, tokens, report).await?;
+        check_mailbox(mailbox, tokens, mailer.as_ref().ok(), report).await?;
+    }
+    if let Err(error) = mailer {
+        report.line("smtp", Err(error))?;
+    }
+    Ok(())
+}
+
+/// Whether token servers give access tokens. What they refused before is asked for again: that is what this is for.
+async fn check_grants(mailbox: &Mailbox, tokens: Option<&Tokens>, report: &mut Report) -> anyhow::Result<()> {
+    for (way, oauth) in mailbox.grants() {
+        let what = format!("mailbox {} {way} oauth", mailbox.name);
+        let Some(tokens) = tokens else {
+            let remedy =
+                "not tried: a token that the server gives could not be stored without a migrated database";
+            report.line(&what, Err(anyhow::anyhow!(remedy)))?;
+            continue;
+        };
+        let given = tokens.token(&Grant::new(&mailbox.name, oauth)).await;
+        report.line(
+            &what,
+            given.map(|_| "the token server gives access tokens".to_owned()).map_err(Into::into),
+        )?;
+    }
+    Ok(())
 }
 
 async fn check_mailbox(
     mailbox: &Mailbox,
+    tokens: Option<&Tokens>,
     mailer: Option<&Mailer>,
     report: &mut Report,
 ) -> anyhow::Result<()> {
     if mailbox.imap.is_some() {
         let limit = Duration::from_mins(1);
-        let checked = match tokio::time::timeout(limit, sources::check_mailbox(mailbox)).await {
+        let checked = match tokio::time::timeout(limit, sources::check_mailbox(mailbox, tokens)).await {
             Ok(checked) => checked,
             Err(_elapsed) => {
                 Err(anyhow::anyhow!("no answer within {} s: check host, port and tls", limit.as_secs()))

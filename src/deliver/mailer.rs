@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::Context;
 use lettre::address::Envelope;
 use lettre::transport::smtp::PoolConfig;
-use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{Certificate, Tls as LettreTls, TlsParameters};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use secrecy::ExposeSecret;
 
 use crate::config::{Config, Mailbox, Smtp, Tls};
+use crate::oauth::{AccessToken, Grant, TokenError, Tokens};
 use crate::tickets::outbox::Attempt;
 
 type Transport = AsyncSmtpTransport<Tokio1Executor>;
@@ -23,6 +24,8 @@ type Transport = AsyncSmtpTransport<Tokio1Executor>;
 pub struct Mailer {
     ways: BTreeMap<String, Way>,
     limits: Limits,
+    /// `None`: who logs in by access tokens is not sent by.
+    tokens: Option<Tokens>,
 }
 
 /// How long a mail server may take.
@@ -44,13 +47,20 @@ impl Default for Limits {
 
 #[derive(Debug)]
 enum Way {
-    /// The transport is rebuilt after a time-out of ours, which leaves its connection in an unknown state.
-    Smtp {
-        mailbox: String,
-        settings: Box<Smtp>,
-        transport: Mutex<Transport>,
-    },
+    Smtp(Box<Server>),
     Folder(PathBuf),
+}
+
+/// A mail server, and what is known to it.
+#[derive(Debug)]
+struct Server {
+    mailbox: String,
+    settings: Smtp,
+    /// `None`: it is not logged in to by access tokens.
+    grant: Option<Grant>,
+    /// It is made anew after a time-out of ours, which leaves its connection in an unknown state, and for each access token,
+    /// because its connections are logged in with the one before.
+    transport: Mutex<(Transport, Option<AccessToken>)>,
 }
 
 impl Mailer {
@@ -65,7 +75,13 @@ impl Mailer {
         for mailbox in &config.mailbox {
             ways.insert(mailbox.name.clone(), way(mailbox, limits)?);
         }
-        Ok(Self { ways, limits })
+        Ok(Self { ways, limits, tokens: None })
+    }
+
+    /// The same, for mailboxes that log in by access tokens as well.
+    #[must_use]
+    pub fn with_tokens(self, tokens: &Tokens) -> Self {
+        Self { tokens: Some(tokens.clone()), ..self }
     }
 
     /// Tries once.
@@ -84,39 +100,10 @@ impl Mailer {
         content: &[u8],
     ) -> Attempt {
         match self.ways.get(mailbox) {
-            Some(Way::Smtp { mailbox, settings, transport }) => {
-                let current = transport.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let envelope = match envelope(from, to) {
-                    Ok(envelope) => envelope,
-                    Err(error) => return Attempt::Permanent { answer: format!("{error:#}") },
-                };
-                let limit = self.limits.conversation.min(limit);
-                // A server that says nothing at all is left soon, so that the others' mail goes on.
-                let greeting = self.limits.connect.min(limit);
-                let (sent, limit) = match tokio::time::timeout(greeting, current.test_connection()).await {
-                    Ok(Ok(_)) => {
-                        (tokio::time::timeout(limit, current.send_raw(&envelope, content)).await, limit)
-                    }
-                    Ok(Err(error)) => (Ok(Err(error)), greeting),
-                    Err(elapsed) => (Err(elapsed), greeting),
-                };
-                match sent {
-                    Ok(Ok(response)) => Attempt::Sent {
-                        answer: format!(
-                            "{} {}",
-                            response.code(),
-                            response.message().collect::<Vec<_>>().join(" ")
-                        ),
-                    },
-                    Ok(Err(error)) => classify(&error, settings),
-                    Err(_elapsed) => {
-                        if let Ok(fresh) = smtp(mailbox, settings, self.limits) {
-                            *transport.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
-                        }
-                        Attempt::Network { error: format!("no answer within {limit:?}") }
-                    }
-                }
-            }
+            Some(Way::Smtp(server)) => match envelope(from, to) {
+                Ok(envelope) => self.send_by(server, limit, &envelope, content).await,
+                Err(error) => Attempt::Permanent { answer: format!("{error:#}") },
+            },
             Some(Way::Folder(folder)) => {
                 let path = folder.join(format!("{name}.eml"));
                 match write_whole(folder, &path, content).await {
@@ -130,12 +117,104 @@ impl Mailer {
         }
     }
 
+    /// An access token that is refused may have been revoked before its time: it is tried once more with another one.
+    async fn send_by(
+        &self,
+        server: &Server,
+        limit: Duration,
+        envelope: &Envelope,
+        content: &[u8],
+    ) -> Attempt {
+        let (transport, token) = match self.transport(server).await {
+            Ok(current) => current,
+            Err(attempt) => return attempt,
+        };
+        let (attempt, is_refused) = self.try_by(server, &transport, limit, envelope, content).await;
+        let (Some(tokens), Some(grant), Some(token)) = (&self.tokens, &server.grant, token) else {
+            return attempt;
+        };
+        if !is_refused {
+            if matches!(attempt, Attempt::Sent { .. }) {
+                tokens.accepted(grant, &token).await;
+            }
+            return attempt;
+        }
+        if !tokens.refused(grant, &token).await {
+            return attempt;
+        }
+        match self.transport(server).await {
+            Ok((transport, _)) => self.try_by(server, &transport, limit, envelope, content).await.0,
+            Err(attempt) => attempt,
+        }
+    }
+
+    /// The transport, logged in with the newest access token.
+    async fn transport(&self, server: &Server) -> Result<(Transport, Option<AccessToken>), Attempt> {
+        let current = || server.transport.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(grant) = &server.grant else { return Ok(current()) };
+        let Some(tokens) = &self.tokens else {
+            return Err(Attempt::Temporary { answer: "there are no access tokens here".to_owned() });
+        };
+        let token = tokens.token(grant).await.map_err(|error| match error {
+            TokenError::Refused(reason) => Attempt::Temporary { answer: reason },
+            TokenError::Unavailable(reason) => Attempt::Network { error: reason },
+            TokenError::Storage(error) => Attempt::Network { error: format!("{error:#}") },
+        })?;
+        let (transport, known) = current();
+        if known.is_some_and(|known| known.is_same(&token)) {
+            return Ok((transport, Some(token)));
+        }
+        let fresh = smtp(&server.mailbox, &server.settings, Some(&token), self.limits)
+            .map_err(|error| Attempt::Temporary { answer: format!("{error:#}") })?;
+        *server.transport.lock().unwrap_or_else(PoisonError::into_inner) =
+            (fresh.clone(), Some(token.clone()));
+        Ok((fresh, Some(token)))
+    }
+
+    /// Tries once, and says whether the login was what failed.
+    async fn try_by(
+        &self,
+        server: &Server,
+        transport: &Transport,
+        limit: Duration,
+        envelope: &Envelope,
+        content: &[u8],
+    ) -> (Attempt, bool) {
+        let settings = &server.settings;
+        let limit = self.limits.conversation.min(limit);
+        // A server that says nothing at all is left soon, so that the others' mail goes on.
+        let greeting = self.limits.connect.min(limit);
+        let (sent, limit) = match tokio::time::timeout(greeting, transport.test_connection()).await {
+            Ok(Ok(_)) => (tokio::time::timeout(limit, transport.send_raw(envelope, content)).await, limit),
+            Ok(Err(error)) => (Ok(Err(error)), greeting),
+            Err(elapsed) => (Err(elapsed), greeting),
+        };
+        match sent {
+            Ok(Ok(response)) => {
+                let said = response.message().collect::<Vec<_>>().join(" ");
+                (Attempt::Sent { answer: format!("{} {said}", response.code()) }, false)
+            }
+            Ok(Err(error)) => (classify(&error, settings), is_about_login(&error, settings)),
+            Err(_elapsed) => {
+                let mut current = server.transport.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Ok(fresh) = smtp(&server.mailbox, settings, current.1.as_ref(), self.limits) {
+                    current.0 = fresh;
+                }
+                (Attempt::Network { error: format!("no answer within {limit:?}") }, false)
+            }
+        }
+    }
+
     /// Connects, logs in and says goodbye: for `doctor`.
     pub async fn check(&self, mailbox: &str) -> anyhow::Result<String> {
         match self.ways.get(mailbox) {
-            Some(Way::Smtp { settings, transport, .. }) => {
+            Some(Way::Smtp(server)) => {
+                let settings = &server.settings;
                 let place = format!("smtp {}:{}", settings.host, settings.port());
-                let current = transport.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let current = match self.transport(server).await {
+                    Ok((current, _)) => current,
+                    Err(attempt) => anyhow::bail!("{place}: {}", said(attempt)),
+                };
                 let limit = self.limits.connect;
                 match tokio::time::timeout(limit, current.test_connection()).await {
                     Ok(Ok(true)) => Ok(format!(
@@ -172,17 +251,27 @@ async fn write_whole(
 
 fn way(mailbox: &Mailbox, limits: Limits) -> anyhow::Result<Way> {
     match (&mailbox.smtp, &mailbox.outbox_dir) {
-        (Some(settings), _) => Ok(Way::Smtp {
-            mailbox: mailbox.name.clone(),
-            settings: Box::new(settings.clone()),
-            transport: Mutex::new(smtp(&mailbox.name, settings, limits)?),
-        }),
+        (Some(settings), _) => {
+            let grant = settings.oauth.as_ref().map(|oauth| Grant::new(&mailbox.name, oauth));
+            grant.as_ref().map_or(Ok(()), Grant::check)?;
+            Ok(Way::Smtp(Box::new(Server {
+                mailbox: mailbox.name.clone(),
+                settings: settings.clone(),
+                grant,
+                transport: Mutex::new((smtp(&mailbox.name, settings, None, limits)?, None)),
+            })))
+        }
         (None, Some(folder)) => Ok(Way::Folder(folder.clone())),
         (None, None) => anyhow::bail!("mailbox {}: has no way out", mailbox.name),
     }
 }
 
-fn smtp(mailbox: &str, settings: &Smtp, limits: Limits) -> anyhow::Result<Transport> {
+fn smtp(
+    mailbox: &str,
+    settings: &Smtp,
+    token: Option<&AccessToken>,
+    limits: Limits,
+) -> anyhow::Result<Transport> {
     let mut parameters = TlsParameters::builder(settings.host.clone());
     if let Some(path) = &settings.ca_file {
         let pem = std::fs::read(path)
@@ -207,7 +296,13 @@ fn smtp(mailbox: &str, settings: &Smtp, limits: Limits) -> anyhow::Result<Transp
         .tls(tls)
         .timeout(Some(limits.connect))
         .pool_config(PoolConfig::new().max_size(4).idle_timeout(Duration::from_secs(30)));
-    if let Some((user, password)) = settings.login(mailbox)? {
+    if settings.oauth.is_some() {
+        if let (Some(user), Some(token)) = (settings.user.clone(), token) {
+            let token = token.secret.expose_secret().to_owned();
+            builder =
+                builder.credentials(Credentials::new(user, token)).authentication(vec![Mechanism::Xoauth2]);
+        }
+    } else if let Some((user, password)) = settings.login(mailbox)? {
         builder = builder.credentials(Credentials::new(user, password.expose_secret().to_owned()));
     }
     Ok(builder.build())
@@ -231,7 +326,7 @@ fn envelope(from: &str, to: &str) -> anyhow::Result<Envelope> {
 /// What an error means for the mail. A login that is not accepted says nothing about the mail, although its code is
 /// 5xx (RFC 4954 §6): the mail waits until somebody has put the password right.
 fn classify(error: &lettre::transport::smtp::Error, settings: &Smtp) -> Attempt {
-    if is_about_login(error) {
+    if is_about_login(error, settings) {
         Attempt::Temporary { answer: explained(error, settings) }
     } else if error.is_permanent() {
         Attempt::Permanent { answer: chain(error) }
@@ -242,8 +337,19 @@ fn classify(error: &lettre::transport::smtp::Error, settings: &Smtp) -> Attempt 
     }
 }
 
-fn is_about_login(error: &lettre::transport::smtp::Error) -> bool {
-    error.status().is_some_and(|code| matches!(u16::from(code), 530 | 534 | 535 | 538))
+fn is_about_login(error: &lettre::transport::smtp::Error, settings: &Smtp) -> bool {
+    let is_code = error.status().is_some_and(|code| matches!(u16::from(code), 530 | 534 | 535 | 538));
+    // To a token that it does not take a server gives its reason as one more challenge, and lettre, which expects none,
+    // leaves before the server has come to its 535 (RFC 7628 §3.2.3, as XOAUTH2 has it).
+    is_code || settings.oauth.is_some() && error.is_client() && chain(error).contains("challenge")
+}
+
+/// What an attempt ended with.
+fn said(attempt: Attempt) -> String {
+    match attempt {
+        Attempt::Sent { answer } | Attempt::Permanent { answer } | Attempt::Temporary { answer } => answer,
+        Attempt::Network { error } => error,
+    }
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -272,9 +378,11 @@ fn explained(error: &lettre::transport::smtp::Error, settings: &Smtp) -> String 
 const SILENT: &str = "the server says nothing: is it the right port for smtp.tls?";
 
 fn hint(error: &lettre::transport::smtp::Error, text: &str, settings: &Smtp) -> Option<&'static str> {
-    Some(if is_about_login(error) && settings.user.is_none() {
+    Some(if is_about_login(error, settings) && settings.oauth.is_some() {
+        "the server refused the access token: check smtp.user, that the token is for that account and its scope covers SMTP"
+    } else if is_about_login(error, settings) && settings.user.is_none() {
         "the server wants a login: set smtp.user and smtp.password_file"
-    } else if is_about_login(error) {
+    } else if is_about_login(error, settings) {
         "the server refused the login: check smtp.user and the password file (with two-factor log-in: an app password)"
     } else if text.contains("refused") {
         "nothing listens there: check smtp.host and smtp.port"

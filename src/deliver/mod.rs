@@ -23,6 +23,7 @@ use crate::tickets::outbox::{self, Attempt, Carried, Delivery, Fixed, Purpose};
 use crate::tickets::read::{self, Sight};
 use crate::tickets::{loops, pacing};
 
+pub mod alarm;
 mod envelope;
 pub mod letter;
 pub mod mailer;

@@ -3,6 +3,8 @@
 use crate::tickets::loops::Scope;
 use crate::tickets::outbox::{Carried, Facts};
 
+pub mod alarm;
+
 /// Above this line staff writes; what stands below it never reaches a requester.
 const LINE: &str = "--- Write your answer above this line ---";
 

@@ -235,6 +235,11 @@ pub async fn staff_named(tx: &mut Tx, text: &str) -> sqlx::Result<Vec<(PersonId,
     Ok(sql::staff_named(tx, text).await?.into_iter().map(|(id, name)| (PersonId(id), name)).collect())
 }
 
+/// Where every active admin reads mail.
+pub async fn admin_addresses(db: &PgPool) -> sqlx::Result<Vec<String>> {
+    sql::admin_addresses(db).await
+}
+
 /// Remembers when this person was last given a ticket: the tie-break.
 pub async fn note_assigned(tx: &mut Tx, person: PersonId, now: DateTime<Utc>) -> sqlx::Result<()> {
     sql::note_assigned(tx, person.0, now).await

@@ -183,6 +183,17 @@ pub(super) async fn set_away(tx: &mut Tx, id: i64, away: bool) -> sqlx::Result<(
     Ok(())
 }
 
+pub(super) async fn admin_addresses(db: &PgPool) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        "SELECT i.address FROM persons p
+         CROSS JOIN LATERAL (SELECT address FROM identities WHERE person_id = p.id AND channel = 'email'
+                             ORDER BY verified_at NULLS LAST, id LIMIT 1) i
+         WHERE p.role = 'admin' AND p.active AND p.merged_into IS NULL ORDER BY p.id"
+    )
+    .fetch_all(db)
+    .await
+}
+
 pub(super) async fn make_admin(tx: &mut Tx, id: i64, name: &str) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE persons SET granted_role = 'admin', active = TRUE, name = $2 WHERE id = $1",

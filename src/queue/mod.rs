@@ -95,6 +95,16 @@ pub const WEBHOOK: Kind = Kind {
     give_up_after: None,
     in_turn: false,
 };
+/// Tell of one alarm, or that it is over; subject: the alarm. Its channels are tried again by themselves, for a day.
+pub const ALARM: Kind = Kind {
+    name: "alarm",
+    lease: Duration::from_mins(3),
+    max_attempts: i32::MAX,
+    backoff: Duration::from_secs(5),
+    backoff_cap: Duration::from_mins(15),
+    give_up_after: Some(TimeDelta::days(1)),
+    in_turn: false,
+};
 /// Close what was resolved long ago; subject: 0.
 pub const CLOSE_RESOLVED: Kind = local("close_resolved");
 
@@ -102,8 +112,9 @@ pub const CLOSE_RESOLVED: Kind = local("close_resolved");
 pub const SWEEP: Kind = local("sweep");
 
 /// Every kind there is.
-pub const KINDS: [&Kind; 14] = [
+pub const KINDS: [&Kind; 15] = [
     &SWEEP,
+    &ALARM,
     &INGEST,
     &TRIAGE,
     &ASSIGN,

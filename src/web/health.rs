@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::State as Shared;
 use super::error::{Error, Problem};
+use crate::alarms::{self, Alarm};
 use crate::{database, ingest, queue, tickets};
 
 /// Probers wait for a few seconds, the connection pool waits for longer.
@@ -48,11 +49,11 @@ pub(super) async fn ready(State(state): State<Shared>) -> Response {
     let asked = async {
         database::ping(&state.db).await?;
         let migrated = database::is_migrated(&state.db).await;
-        anyhow::Ok((migrated, ingest::health(&state.db).await))
+        anyhow::Ok((migrated, ingest::health(&state.db).await, alarms::open(&state.db).await))
     };
-    let (database, migrated, health) = match tokio::time::timeout(PATIENCE, asked).await {
-        Ok(Ok((migrated, health))) => ("ok", migrated.ok(), health.ok()),
-        Ok(Err(_)) | Err(_) => ("does not answer", None, None),
+    let (database, migrated, health, alarms) = match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Ok((migrated, health, alarms))) => ("ok", migrated.ok(), health.ok(), alarms.ok()),
+        Ok(Err(_)) | Err(_) => ("does not answer", None, None, None),
     };
     let migrations = match migrated {
         Some(true) => "ok",
@@ -76,8 +77,15 @@ pub(super) async fn ready(State(state): State<Shared>) -> Response {
     }
     let is_ready = database == "ok" && migrations == "ok" && sources.values().all(|s| s == "ok");
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({"ready": is_ready, "database": database, "migrations": migrations, "sources": sources});
+    let alarms: Vec<Value> = alarms.unwrap_or_default().iter().map(told).collect();
+    let body = json!({
+        "ready": is_ready, "database": database, "migrations": migrations, "sources": sources, "alarms": alarms
+    });
     (status, Json(body)).into_response()
+}
+
+fn told(alarm: &Alarm) -> Value {
+    json!({"kind": alarm.kind, "subject": alarm.subject, "raised_at": alarm.raised_at})
 }
 
 /// Numbers in Prometheus' text format; not here where `telemetry.metrics_listen` is configured.
@@ -128,6 +136,11 @@ async fn gauge(state: &Shared) -> sqlx::Result<()> {
     }
     let unassigned = tickets::read::count_unassigned(&state.db).await?;
     metrics::gauge!("ticketd_tickets_unassigned").set(unassigned as f64);
+    let open = alarms::open(&state.db).await?;
+    for kind in alarms::KINDS {
+        let count = open.iter().filter(|alarm| alarm.kind == kind).count();
+        metrics::gauge!("ticketd_alarms", "kind" => kind).set(count as f64);
+    }
     for mailbox in ingest::health(&state.db).await? {
         let failing = f64::from(u8::from(mailbox.last_error.is_some()));
         metrics::gauge!("ticketd_mailbox_failing", "mailbox" => mailbox.name).set(failing);
@@ -175,5 +188,6 @@ pub fn describe_metrics() {
     describe_gauge!("ticketd_oldest_due_job_age_seconds", "How long the oldest due job has waited");
     describe_gauge!("ticketd_tickets", "Tickets, by status");
     describe_gauge!("ticketd_tickets_unassigned", "Active tickets that nobody could be given");
+    describe_gauge!("ticketd_alarms", "Open alarms, by kind");
     describe_gauge!("ticketd_mailbox_failing", "1 while a mailbox, or Discord, cannot be read");
 }

@@ -23,6 +23,7 @@ use utoipa_axum::routes;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::mail::token::Signer;
+use crate::oauth::Tokens;
 use crate::people::letters::LetterKey;
 use crate::settings::Settings;
 
@@ -64,6 +65,8 @@ pub struct State {
     pub letter_key: LetterKey,
     /// Who else vouches for people.
     pub oidc: Option<Arc<oidc::Provider>>,
+    /// Access tokens of mailboxes.
+    pub oauth: Tokens,
     pub feed: Feed,
     /// `None`: metrics are served by another listener, or not recorded.
     pub metrics: Option<PrometheusHandle>,

@@ -203,6 +203,8 @@ pub const TABLE: &[Row] = {
         row("PUT", "/api/admin/settings/{key}", Admin, AdminWrite),
         row("DELETE", "/api/admin/settings/{key}", Admin, AdminWrite),
         row("GET", "/api/admin/mailboxes", Admin, AdminRead),
+        row("POST", "/api/admin/mailboxes/{name}/retry", Admin, AdminWrite),
+        row("GET", "/api/admin/alarms", Admin, AdminRead),
         row("GET", "/api/admin/jobs", Admin, AdminRead),
         row("POST", "/api/admin/jobs/retry", Admin, AdminWrite),
         row("GET", "/api/admin/jobs/{id}", Admin, AdminRead),

@@ -52,6 +52,8 @@ pub struct Plan {
     pub sink: Option<SmtpSink>,
     pub dovecot: Option<u16>,
     pub user: Option<String>,
+    /// What stands in place of the password in `[mailbox.imap]`.
+    pub login: Option<String>,
 }
 
 /// A user name nobody else has: a fresh, empty mailbox.
@@ -87,6 +89,10 @@ impl Desk {
         let imap = plan.dovecot.unwrap_or_else(|| Dovecot::shared().imap_port());
         let text = configuration(&user, imap, sink.port(), &plan.mailbox, &plan.more);
         let text = text.replace(SUPPORT, plan.address.unwrap_or(SUPPORT));
+        let text = match &plan.login {
+            Some(login) => text.replacen(&format!("password = \"{PASSWORD}\""), login, 1),
+            None => text,
+        };
         let config = Config::parse(&text, BTreeMap::new()).expect("a configuration");
         let clock = Clock::told(start_of_time());
         let app = App::build(Arc::new(config), db.clone(), clock.clone(), None).await.expect("an app");
@@ -158,8 +164,13 @@ impl Desk {
 
     pub async fn try_fetch(&self) -> anyhow::Result<usize> {
         let mailbox = self.app.config.mailbox.first().expect("a mailbox");
-        let mut reader =
-            sources::reader(mailbox, &self.db, &self.clock, self.app.config.mail.max_message_bytes)?;
+        let mut reader = sources::reader(
+            mailbox,
+            &self.db,
+            &self.clock,
+            &self.app.oauth,
+            self.app.config.mail.max_message_bytes,
+        )?;
         sources::imap::sync_once(&mut reader).await
     }
 

@@ -25,6 +25,10 @@ pub enum Fault {
     Vanish(u32),
     /// This mail is listed and never given.
     Withhold(u32),
+    /// What is said of this mail comes in another order, with more than was asked for before, between and behind it.
+    Disorder(u32),
+    /// This mail's content comes as a quoted string, not as a literal.
+    Quoted(u32),
     /// IDLE is answered with NO.
     NoIdle,
     /// The connection is accepted, and nothing more.
@@ -204,6 +208,24 @@ impl Shared {
                 continue;
             }
             let origin = if items.contains("]<0.") { "<0>" } else { "" };
+            if self.has(Fault::Quoted(*uid)) {
+                let text = String::from_utf8_lossy(raw);
+                out.extend(format!("* {number} FETCH (BODY[]{origin} \"{text}\" UID {uid})\r\n").as_bytes());
+                continue;
+            }
+            if self.has(Fault::Disorder(*uid)) {
+                out.extend(
+                    format!("* {number} FETCH (FLAGS (\\Recent $Label))\r\n* OK by the way\r\n").as_bytes(),
+                );
+                out.extend(
+                    format!("* {number} fetch (FLAGS () BODY[]{origin} {{{}}}\r\n", raw.len()).as_bytes(),
+                );
+                out.extend(raw);
+                out.extend(
+                    format!(" MODSEQ (12) UID {uid})\r\n* {number} FETCH (FLAGS (\\Seen))\r\n").as_bytes(),
+                );
+                continue;
+            }
             write!(attributes, "BODY[]{origin} {{{}}}\r\n", raw.len()).expect("write to a string");
             out.extend(format!("* {number} FETCH ({attributes}").as_bytes());
             out.extend(raw);

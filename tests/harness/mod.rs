@@ -23,4 +23,5 @@ pub mod program;
 pub mod receiver;
 pub mod seen;
 pub mod smtp;
+pub mod token_server;
 pub mod wait;

@@ -5,6 +5,8 @@ One JSON object a line. Commands come on stdin and are answered on stdout in ord
 told on stdout as it happens. When stdin ends, the parent is gone: the process ends and removes its directory.
 
   {"do": "open", "user": null, "password": null}      -> {"sink": 1, "port": 2525, "tls_port": 2526}
+  {"do": "open", "user": "ada", "token": "at1"}       -> the same, with a login by XOAUTH2 only
+  {"do": "take", "sink": 1, "token": "at2"}           -> {"sink": 1} (from now on this access token, and no other)
   {"do": "behave", "sink": 1, "behaviour": {...}}     -> {"sink": 1}
   {"do": "sync"}                                      -> {}          (all that happened before was told before)
   {"do": "close", "sink": 1}                          -> {"sink": 1}
@@ -18,6 +20,7 @@ closed); drop_before_data (closed when DATA is asked for).
 """
 
 import asyncio
+import base64
 import json
 import logging
 import os
@@ -39,8 +42,9 @@ def tell(line):
 class Sink:
     """One mail server: two ports, one behaviour, mails in the order in which they came."""
 
-    def __init__(self, number, root, user, password):
-        self.number, self.user, self.password = number, user, password
+    def __init__(self, number, root, command):
+        self.number = number
+        self.user, self.password, self.token = (command.get(key) for key in ("user", "password", "token"))
         self.folder = os.path.join(root, str(number))
         os.mkdir(self.folder)
         self.behaviour = {"kind": "accept"}
@@ -147,6 +151,14 @@ class Door(SMTP):
         if not self.hanging:
             super().connection_lost(error)
 
+    async def auth_XOAUTH2(self, _, args):
+        """As Google has it: what a token is refused for comes as one more challenge, and the 535 after its answer."""
+        wanted = "user=%s\x01auth=Bearer %s\x01\x01" % (self.sink.user, self.sink.token)
+        if len(args) == 2 and base64.b64decode(args[1]).decode() == wanted:
+            return AuthResult(success=True, auth_data=self.sink.user)
+        await self.challenge_auth('{"status":"401","schemes":"bearer","scope":"https://mail.example.org/"}')
+        return AuthResult(success=False, handled=False, message="535 5.7.8 Username and Password not accepted")
+
     async def smtp_DATA(self, arg):
         if self.sink.behaviour["kind"] == "drop_before_data":
             self.transport.abort()
@@ -155,7 +167,8 @@ class Door(SMTP):
 
 
 async def open_sink(number, root, context, command):
-    sink = Sink(number, root, command.get("user"), command.get("password"))
+    sink = Sink(number, root, command)
+    by_token = sink.token is not None
     loop = asyncio.get_running_loop()
 
     def door(starttls):
@@ -168,6 +181,7 @@ async def open_sink(number, root, context, command):
             authenticator=sink.authenticate,
             auth_required=sink.user is not None,
             auth_require_tls=False,
+            auth_exclude_mechanism=["PLAIN", "LOGIN"] if by_token else ["XOAUTH2"],
             loop=loop,
         )
         made.sink = sink
@@ -194,6 +208,11 @@ async def obey(command, sinks, root, context):
     sink = sinks[command["sink"]]
     if command["do"] == "behave":
         sink.behaviour = command["behaviour"]
+    elif command["do"] == "take":
+        sink.token = command["token"]
+        # Who is logged in by another one logs in again.
+        for transport in list(sink.connections):
+            transport.abort()
     elif command["do"] == "close":
         sink.close()
     else:

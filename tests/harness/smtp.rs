@@ -132,6 +132,16 @@ impl SmtpSink {
         Self::open(&json!({"do": "open", "user": user, "password": password}))
     }
 
+    /// A server that takes mail only after a login by this access token (XOAUTH2).
+    pub fn with_token(user: &str, token: &str) -> Self {
+        Self::open(&json!({"do": "open", "user": user, "token": token}))
+    }
+
+    /// From now on it takes this access token, and no other.
+    pub fn takes_token(&self, token: &str) {
+        Server::shared().ask(&json!({"do": "take", "sink": self.number, "token": token}));
+    }
+
     fn open(command: &Value) -> Self {
         let server = Server::shared();
         let opened = server.ask(command);

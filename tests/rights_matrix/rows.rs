@@ -230,6 +230,8 @@ fn operation() -> Vec<Row> {
     vec![
         row("GET /api/admin/dashboard", Admin, 200, ""),
         row("GET /api/admin/mailboxes", Admin, 200, ""),
+        row("POST /api/admin/mailboxes/{name}/retry", Admin, 204, ""),
+        row("GET /api/admin/alarms", Admin, 200, ""),
         row("GET /api/admin/jobs", Admin, 200, ""),
         row("POST /api/admin/jobs/retry", Admin, 200, r#"{"kind": "deliver"}"#),
         row("GET /api/admin/jobs/{id}", Admin, 200, ""),

@@ -116,6 +116,9 @@ impl World {
             .await;
             return path.replace("{name}", &name);
         }
+        if operation.contains("/mailboxes/") {
+            return path.replace("{name}", "support");
+        }
         if operation.contains("/reports/") {
             return path.replace("{name}", "tickets");
         }

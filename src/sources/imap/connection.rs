@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use async_imap::imap_proto::{Capability, MailboxDatum, Outcome, RequestId, Response, ResponseCode, Status};
 use rustls::pki_types::ServerName;
-use secrecy::{ExposeSecret, SecretString};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, BufStream};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::login::{self, Login};
 use super::{folder, tls};
 use crate::config::Tls;
+use crate::oauth::AccessToken;
 
 /// How long reaching the server may take, all its addresses together.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -37,7 +38,7 @@ pub struct ImapSettings {
     pub port: u16,
     pub tls: Tls,
     pub user: String,
-    pub password: SecretString,
+    pub login: Login,
     /// An authority to trust beside the known ones, as PEM.
     pub ca_file: Option<PathBuf>,
     /// The folder that is read, as people write it.
@@ -53,6 +54,15 @@ pub enum ImapError {
     /// User and password were not accepted: trying again soon would lock the account.
     #[error("{0}")]
     LoginRefused(String),
+    /// The token server does not let us in any more: nothing is asked until somebody has acted.
+    #[error("{0}")]
+    GrantRefused(String),
+    /// The folder can't be opened: there is none, or no right to it.
+    #[error("{0}")]
+    NoFolder(String),
+    /// There is a new access token, and servers end sessions that were opened with an old one.
+    #[error("there is a new access token")]
+    TokenRenewed,
     /// The server said NO or BAD; the connection lives.
     #[error("{0}")]
     Refused(String),
@@ -78,7 +88,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> Transport for T
 
 /// Buffered, so that a command is one packet and a mail is not read 4 KiB at a time.
 pub(super) type Wire = BufStream<Box<dyn Transport>>;
-type Client = async_imap::Client<Wire>;
+pub(super) type Client = async_imap::Client<Wire>;
 
 /// What the server can do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,6 +111,8 @@ pub(super) struct Opened {
 #[derive(Debug)]
 pub struct Connection {
     session: async_imap::Session<Wire>,
+    /// What it was opened with, where that ends.
+    pub(super) token: Option<AccessToken>,
     pub(super) abilities: Abilities,
     /// The server announced mail since this was last set to false.
     pub(super) news: bool,
@@ -108,7 +120,26 @@ pub struct Connection {
 
 impl Connection {
     /// Connects and logs in. `mailbox` is its name in the configuration, for the error's text.
+    ///
+    /// An access token that is refused may have been revoked before its time: it is tried once more with another one.
     pub async fn open(mailbox: &str, settings: &ImapSettings) -> Result<Self, ImapError> {
+        let Login::OAuth(oauth) = &settings.login else {
+            return Self::try_open(mailbox, settings, None).await;
+        };
+        let token = oauth.token().await?;
+        match Self::try_open(mailbox, settings, Some(token.clone())).await {
+            Err(ImapError::LoginRefused(_)) if oauth.refused(&token).await => {
+                Self::try_open(mailbox, settings, Some(oauth.token().await?)).await
+            }
+            opened => opened,
+        }
+    }
+
+    async fn try_open(
+        mailbox: &str,
+        settings: &ImapSettings,
+        token: Option<AccessToken>,
+    ) -> Result<Self, ImapError> {
         let tcp = connect(settings).await?;
         let client = match settings.tls {
             Tls::Implicit => greeted(settings, buffered(encrypted(settings, tcp).await?)).await?,
@@ -118,8 +149,8 @@ impl Connection {
             }
             Tls::None => greeted(settings, buffered(Box::new(tcp))).await?,
         };
-        let session = login(mailbox, settings, client).await?;
-        let mut connection = Self { session, abilities: Abilities::default(), news: false };
+        let session = login::login(mailbox, settings, token.as_ref(), client).await?;
+        let mut connection = Self { session, token, abilities: Abilities::default(), news: false };
         connection.abilities = connection.ask_abilities().await?;
         Ok(connection)
     }
@@ -223,12 +254,12 @@ impl Connection {
         }
         names.sort();
         if names.iter().any(|known| folder::same(known, name)) {
-            return ImapError::Refused(format!("the folder `{name}` can't be opened: {said}"));
+            return ImapError::NoFolder(format!("the folder `{name}` can't be opened: {said}"));
         }
         let more = if names.len() > MOST_FOLDERS { ", …" } else { "" };
         names.truncate(MOST_FOLDERS);
         let known = names.join(", ");
-        ImapError::Refused(format!("there is no folder `{name}`: set imap.folder to one of: {known}{more}"))
+        ImapError::NoFolder(format!("there is no folder `{name}`: set imap.folder to one of: {known}{more}"))
     }
 
     /// Waits until the server announces mail, or `renew` has passed (IDLE, RFC 2177).
@@ -303,7 +334,7 @@ pub async fn check(mailbox: &str, settings: &ImapSettings) -> Result<u32, ImapEr
     Ok(count)
 }
 
-fn server(settings: &ImapSettings) -> String {
+pub(super) fn server(settings: &ImapSettings) -> String {
     format!("{}:{}", settings.host, settings.port)
 }
 
@@ -443,49 +474,8 @@ async fn starttls(settings: &ImapSettings, mut client: Client) -> Result<Box<dyn
     }
 }
 
-/// The answer to AUTHENTICATE PLAIN (RFC 4616), for what LOGIN can't carry.
-struct Plain<'a>(&'a ImapSettings);
-
-impl async_imap::Authenticator for Plain<'_> {
-    type Response = String;
-
-    fn process(&mut self, _challenge: &[u8]) -> String {
-        format!("\0{}\0{}", self.0.user, self.0.password.expose_secret())
-    }
-}
-
-async fn login(
-    mailbox: &str,
-    settings: &ImapSettings,
-    client: Client,
-) -> Result<async_imap::Session<Wire>, ImapError> {
-    let (user, password) = (&settings.user, settings.password.expose_secret());
-    let trying = async {
-        if user.is_ascii() && password.is_ascii() {
-            client.login(user, password).await.map_err(|(error, _)| error)
-        } else {
-            client.authenticate("PLAIN", Plain(settings)).await.map_err(|(error, _)| error)
-        }
-    };
-    within(ANSWER, trying).await.map_err(|error| match error {
-        ImapError::Refused(said) => {
-            let secrets = [password, user.as_str()].into_iter().filter(|secret| !secret.is_empty());
-            let said = secrets.fold(said, |said, secret| said.replace(secret, "…"));
-            // RFC 5530: the server's own trouble, not ours.
-            if said.contains("UNAVAILABLE") {
-                return ImapError::Unreachable(format!("the server can't log anyone in at the moment: {said}"));
-            }
-            ImapError::LoginRefused(format!(
-                "the server refused login for the user of mailbox {mailbox}: check imap.user and imap.password_file \
-                 (with two-factor authentication it takes an app password); it said: {said}"
-            ))
-        }
-        other => other,
-    })
-}
-
 /// Runs a step of the dialogue under a time limit.
-async fn within<T>(
+pub(super) async fn within<T>(
     limit: Duration,
     step: impl Future<Output = Result<T, async_imap::error::Error>>,
 ) -> Result<T, ImapError> {

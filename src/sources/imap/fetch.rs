@@ -110,6 +110,9 @@ impl Suspects {
             ImapError::Refused(_) | ImapError::Withheld | ImapError::Lost(_) => false,
             ImapError::Unreachable(_)
             | ImapError::LoginRefused(_)
+            | ImapError::GrantRefused(_)
+            | ImapError::NoFolder(_)
+            | ImapError::TokenRenewed
             | ImapError::NoIdle
             | ImapError::Storage(_) => return,
         };

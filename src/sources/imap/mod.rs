@@ -8,8 +8,10 @@ mod after;
 pub mod connection;
 mod fetch;
 mod folder;
+pub mod login;
 pub mod reader;
 mod tls;
 
 pub use connection::{Connection, ImapError, ImapSettings};
+pub use login::Login;
 pub use reader::{Pace, Progress, Reader, run, sync_once};

@@ -10,10 +10,13 @@ use tokio_util::sync::CancellationToken;
 use super::after;
 use super::connection::{ANSWER, Connection, ImapError, ImapSettings, Opened};
 use super::fetch::{self, Haul, Suspects};
+use super::login::Login;
+use crate::alarms;
 use crate::clock::Clock;
 use crate::config::{After, Start};
 use crate::crash;
 use crate::ingest::{self, Fetched, Source};
+use crate::oauth::AccessToken;
 use crate::sources::lock::ReaderLock;
 
 /// One mailbox and all that reading it takes.
@@ -70,6 +73,10 @@ pub struct Progress {
     suspects: Suspects,
     uidvalidity: u32,
     failures: u32,
+    /// When the first of these failures was.
+    failing_since: Option<DateTime<Utc>>,
+    /// It was read since the last failure, and nobody is alarmed.
+    is_well: bool,
     /// When mails that the server did not give were last asked for.
     asked_again: Option<DateTime<Utc>>,
     /// The number of the account that the name stands for.
@@ -100,7 +107,12 @@ pub async fn sync_once(reader: &mut Reader) -> anyhow::Result<usize> {
 async fn read_for_ever(reader: &mut Reader) {
     loop {
         let Err(error) = read_until_it_breaks(reader).await;
+        if matches!(error, ImapError::TokenRenewed) {
+            tracing::debug!(mailbox = reader.mailbox, "a new access token: the session is opened anew");
+            continue;
+        }
         reader.progress.failures = reader.progress.failures.saturating_add(1);
+        reader.progress.is_well = false;
         let pause = pause(&reader.pace, reader.progress.failures, &error, rand::random_range(0.5..=1.0));
         let (mailbox, pause_s) = (reader.mailbox.as_str(), pause.as_secs_f32());
         tracing::warn!(
@@ -109,7 +121,45 @@ async fn read_for_ever(reader: &mut Reader) {
             "mailbox {mailbox} can't be read, next try in {pause_s:.0} s: {error:#}"
         );
         note_health(reader, Some(&format!("{error:#}"))).await;
+        raise_alarm(reader, &error).await;
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// Has somebody told, where it will not pass by itself or has gone on for too long.
+async fn raise_alarm(reader: &mut Reader, error: &ImapError) {
+    let now = reader.clock.now();
+    let since = *reader.progress.failing_since.get_or_insert(now);
+    let is_alarming = match error {
+        ImapError::LoginRefused(_) | ImapError::NoFolder(_) => reader.progress.failures >= TRIES_BEFORE_ALARM,
+        // Who holds the tokens has raised an alarm about them, with what to do; about the database none could be stored.
+        ImapError::GrantRefused(_) | ImapError::TokenRenewed | ImapError::Storage(_) => false,
+        ImapError::Unreachable(_)
+        | ImapError::Refused(_)
+        | ImapError::Withheld
+        | ImapError::NoIdle
+        | ImapError::Lost(_)
+        | ImapError::Unparsable => now - since >= TIME_BEFORE_ALARM,
+    };
+    if !is_alarming {
+        return;
+    }
+    let (db, reason) = (&reader.db, format!("{error:#}"));
+    if let Err(error) = alarms::report(db, alarms::MAILBOX, &reader.mailbox, &reason, now).await {
+        tracing::warn!(mailbox = reader.mailbox, %error, "an alarm can't be raised");
+    }
+}
+
+/// It was read to its end.
+async fn all_is_well(reader: &mut Reader) {
+    reader.progress.failures = 0;
+    reader.progress.failing_since = None;
+    if reader.progress.is_well {
+        return;
+    }
+    match alarms::settle(&reader.db, alarms::MAILBOX, &reader.mailbox, reader.clock.now()).await {
+        Ok(()) => reader.progress.is_well = true,
+        Err(error) => tracing::warn!(mailbox = reader.mailbox, %error, "an alarm can't be cleared"),
     }
 }
 
@@ -119,6 +169,8 @@ fn pause(pace: &Pace, failures: u32, error: &ImapError, jitter: f32) -> Duration
     let capped = doubled.min(pace.longest_pause);
     match error {
         ImapError::LoginRefused(_) => capped.max(pace.refused_pause),
+        // Nobody is asked until the file is another one, so looking is cheap.
+        ImapError::GrantRefused(_) => pace.refused_pause,
         ImapError::Storage(_) => capped.min(pace.longest_storage_pause).mul_f32(jitter),
         _ => capped.mul_f32(jitter),
     }
@@ -138,12 +190,33 @@ async fn read_locked(reader: &mut Reader, lock: &mut ReaderLock) -> Result<Infal
     let opened = open_folder(&mut connection, reader).await?;
     loop {
         let count = sync(&mut connection, reader, opened, Some(&mut *lock)).await?;
-        reader.progress.failures = 0;
+        all_is_well(reader).await;
         tracing::debug!(mailbox = reader.mailbox, count, "mailbox read");
         if !connection.news {
-            wait_for_news(&mut connection, &reader.pace).await?;
+            let pace = until_renewal(&reader.pace, &connection, reader.clock.now());
+            wait_for_news(&mut connection, &pace).await?;
+        }
+        if is_renewed(connection.token.as_ref(), reader).await? {
+            connection.close().await;
+            return Err(ImapError::TokenRenewed);
         }
     }
+}
+
+/// Waits no longer than the session's access token is the best there is.
+fn until_renewal(pace: &Pace, connection: &Connection, now: DateTime<Utc>) -> Pace {
+    let Some(token) = &connection.token else { return *pace };
+    let left = (token.renew_at - now).to_std().unwrap_or_default().max(Duration::from_secs(1));
+    Pace { renew: pace.renew.min(left), poll: pace.poll.min(left), ..*pace }
+}
+
+/// Whether there is another access token than the session's, whose time has come.
+async fn is_renewed(session: Option<&AccessToken>, reader: &Reader) -> Result<bool, ImapError> {
+    let (Some(token), Login::OAuth(oauth)) = (session, &reader.settings.login) else { return Ok(false) };
+    if reader.clock.now() < token.renew_at {
+        return Ok(false);
+    }
+    Ok(!oauth.token().await?.is_same(token))
 }
 
 async fn wait_for_news(connection: &mut Connection, pace: &Pace) -> Result<(), ImapError> {
@@ -258,6 +331,10 @@ struct Beginning {
     leave_until: Option<DateTime<Utc>>,
 }
 
+/// So often a login is refused, or a folder not found, before somebody is told: servers refuse one now and then for no reason.
+const TRIES_BEFORE_ALARM: u32 = 3;
+/// So long any other trouble may take.
+const TIME_BEFORE_ALARM: TimeDelta = TimeDelta::minutes(10);
 /// How often mails are asked for that the server did not give.
 const ASK_AGAIN: TimeDelta = TimeDelta::hours(6);
 /// How far the clock of another computer may differ from ours.

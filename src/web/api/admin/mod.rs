@@ -4,6 +4,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::web::State as Shared;
 
+mod alarms;
 mod audit;
 mod dashboard;
 mod deliveries;
@@ -31,6 +32,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
         .merge(deliveries::router())
         .merge(ledger::router())
         .merge(loop_breakers::router())
+        .merge(alarms::router())
         .merge(audit::router())
         .merge(dashboard::router())
 }

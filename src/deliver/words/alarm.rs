@@ -1,0 +1,152 @@
+//! What admins read of alarms.
+
+use chrono::{DateTime, Utc};
+
+use crate::alarms::{self, Alarm, Phase};
+use crate::discord::text::escape;
+
+/// Of the mail, and of the post in a forum.
+pub fn subject(alarm: &Alarm, phase: Phase) -> String {
+    let what = what(alarm);
+    match phase {
+        Phase::Raised => format!("Alarm: {what}"),
+        Phase::Cleared => format!("Over: {what}"),
+    }
+}
+
+fn what(alarm: &Alarm) -> String {
+    let subject = &alarm.subject;
+    match alarm.kind.as_str() {
+        alarms::MAILBOX => format!("mailbox {subject} can't be read"),
+        alarms::OAUTH => format!("mailbox {subject} is not let in any more"),
+        kind => format!("{kind} {subject}"),
+    }
+}
+
+/// To an admin, by mail. `base` is where people reach ticketd.
+pub fn mail(alarm: &Alarm, phase: Phase, base: Option<&str>) -> String {
+    let (what, since) = (what(alarm), time(alarm.raised_at));
+    let mut text = match phase {
+        Phase::Raised => {
+            format!(
+                "Hello,\n\nthe {what}, since {since}.\n\n    {}\n\n{}\n",
+                alarm.reason,
+                consequence(alarm)
+            )
+        }
+        Phase::Cleared => format!(
+            "Hello,\n\nit is over: the {what}, from {since} to {}. Nothing is left to do.\n",
+            alarm.cleared_at.map_or_else(String::new, time)
+        ),
+    };
+    if let Some(base) = base {
+        text.push_str(&format!("\nAll alarms: {base}/api/admin/alarms\n"));
+    }
+    text.push_str("\nThis mail was sent automatically.\n");
+    text
+}
+
+fn consequence(alarm: &Alarm) -> String {
+    let subject = &alarm.subject;
+    match alarm.kind.as_str() {
+        alarms::MAILBOX => {
+            "Mail to it waits on its server: nothing is lost, but nobody sees it. ticketd goes on trying, and writes again when \
+             it is over."
+                .to_owned()
+        }
+        alarms::OAUTH => format!(
+            "ticketd does not ask the token server again until one of the files is another one, ticketd is started anew, or an \
+             admin wants it: POST /api/admin/mailboxes/{subject}/retry. Until then mail waits: nothing is lost, but nobody \
+             sees it."
+        ),
+        _ => "ticketd writes again when it is over.".to_owned(),
+    }
+}
+
+/// In Discord's staff channel.
+pub fn post(alarm: &Alarm, phase: Phase) -> String {
+    let title = escape(&subject(alarm, phase));
+    match phase {
+        Phase::Raised => format!("**{title}**\n{}", escape(&alarm.reason)),
+        Phase::Cleared => format!("**{title}**\nNothing is left to do."),
+    }
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alarm(kind: &str, reason: &str) -> Alarm {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        Alarm {
+            id: 1,
+            kind: kind.to_owned(),
+            subject: "support".to_owned(),
+            reason: reason.to_owned(),
+            raised_at: at("2026-11-21T09:00:00Z"),
+            last_seen_at: at("2026-11-21T09:10:00Z"),
+            told_at: None,
+            cleared_at: Some(at("2026-11-21T11:30:00Z")),
+        }
+    }
+
+    #[test]
+    fn a_mailbox_that_cannot_be_read() {
+        let alarm =
+            alarm(alarms::MAILBOX, "there is no folder `Help_desk`: set imap.folder to one of: INBOX");
+        insta::assert_snapshot!(subject(&alarm, Phase::Raised), @"Alarm: mailbox support can't be read");
+        insta::assert_snapshot!(mail(&alarm, Phase::Raised, Some("https://help.example.org")), @"
+        Hello,
+
+        the mailbox support can't be read, since 2026-11-21 09:00 UTC.
+
+            there is no folder `Help_desk`: set imap.folder to one of: INBOX
+
+        Mail to it waits on its server: nothing is lost, but nobody sees it. ticketd goes on trying, and writes again when it is over.
+
+        All alarms: https://help.example.org/api/admin/alarms
+
+        This mail was sent automatically.
+        ");
+        insta::assert_snapshot!(post(&alarm, Phase::Raised), @r"
+        **Alarm: mailbox support can't be read**
+        there is no folder \`Help\_desk\`: set imap.folder to one of: INBOX
+        ");
+        insta::assert_snapshot!(subject(&alarm, Phase::Cleared), @"Over: mailbox support can't be read");
+        insta::assert_snapshot!(mail(&alarm, Phase::Cleared, None), @"
+        Hello,
+
+        it is over: the mailbox support can't be read, from 2026-11-21 09:00 UTC to 2026-11-21 11:30 UTC. Nothing is left to do.
+
+        This mail was sent automatically.
+        ");
+        insta::assert_snapshot!(post(&alarm, Phase::Cleared), @"
+        **Over: mailbox support can't be read**
+        Nothing is left to do.
+        ");
+    }
+
+    #[test]
+    fn a_mailbox_that_is_not_let_in() {
+        let alarm = alarm(
+            alarms::OAUTH,
+            "the token server refuses the refresh token of mailbox support (invalid_grant)",
+        );
+        insta::assert_snapshot!(subject(&alarm, Phase::Raised), @"Alarm: mailbox support is not let in any more");
+        insta::assert_snapshot!(mail(&alarm, Phase::Raised, None), @"
+        Hello,
+
+        the mailbox support is not let in any more, since 2026-11-21 09:00 UTC.
+
+            the token server refuses the refresh token of mailbox support (invalid_grant)
+
+        ticketd does not ask the token server again until one of the files is another one, ticketd is started anew, or an admin wants it: POST /api/admin/mailboxes/support/retry. Until then mail waits: nothing is lost, but nobody sees it.
+
+        This mail was sent automatically.
+        ");
+    }
+}
