@@ -7,10 +7,12 @@ pub mod database;
 pub mod discord;
 pub mod ids;
 pub mod mail;
+pub mod store;
 
 pub mod queue;
 
 pub mod audit;
+pub mod files;
 pub mod people;
 pub mod settings;
 

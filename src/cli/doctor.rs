@@ -10,6 +10,7 @@ use super::{one_line, say};
 use crate::app::Storage;
 use crate::config::{Config, Mailbox};
 use crate::deliver::mailer::Mailer;
+use crate::store::Store;
 use crate::triage::Triage;
 use crate::{database, discord, sources};
 
@@ -46,6 +47,7 @@ pub(super) async fn run(path: &Path, offline: bool) -> anyhow::Result<ExitCode> 
     secrets(&config, &mut report)?;
     if !offline {
         report.line("database", check_database(&config).await)?;
+        report.line("attachments", check_attachments(&config).await)?;
         let mailer = Mailer::new(&config);
         for mailbox in &config.mailbox {
             check_mailbox(mailbox, mailer.as_ref().ok(), &mut report).await?;
@@ -95,6 +97,9 @@ fn secrets(config: &Config, report: &mut Report) -> anyhow::Result<()> {
     if let Some(gemini) = &config.gemini {
         report.line("gemini key", gemini.key().map(|_| readable()))?;
     }
+    if let Some(s3) = &config.attachments.s3 {
+        report.line("attachments key", s3.key().map(|_| readable()))?;
+    }
     if let Some(discord) = &config.discord {
         report.line("discord token", discord::check::check_token(discord))?;
     }
@@ -120,6 +125,10 @@ async fn check_database(config: &Config) -> anyhow::Result<String> {
     storage.close().await;
     let state = if migrated { "up to date" } else { "to be migrated at the next start" };
     Ok(format!("PostgreSQL {version}, {state}"))
+}
+
+async fn check_attachments(config: &Config) -> anyhow::Result<String> {
+    Ok(Store::open(&config.attachments, &config.data_dir)?.probe().await?)
 }
 
 async fn check_mailbox(

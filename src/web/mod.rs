@@ -22,6 +22,7 @@ use utoipa_axum::routes;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::files::Files;
 use crate::mail::token::Signer;
 use crate::people::letters::LetterKey;
 use crate::settings::Settings;
@@ -65,6 +66,7 @@ pub struct State {
     /// Who else vouches for people.
     pub oidc: Option<Arc<oidc::Provider>>,
     pub feed: Feed,
+    pub files: Files,
     /// `None`: metrics are served by another listener, or not recorded.
     pub metrics: Option<PrometheusHandle>,
 }
