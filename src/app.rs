@@ -22,12 +22,14 @@ use crate::deliver::letter::Letters;
 use crate::deliver::webhook::Webhooks;
 use crate::deliver::{Deliver, PlainSenders, mailer::Mailer};
 use crate::discord::api::Api;
+use crate::files::Files;
 use crate::ingest::Ingest;
 use crate::mail::token::Signer;
 use crate::oauth::Tokens;
 use crate::people::letters::LetterKey;
 use crate::people::link::CodeKey;
 use crate::settings::Settings;
+use crate::store::Store;
 use crate::tickets::{csat, threads};
 use crate::triage::Triage;
 use crate::web::feed::Feed;
@@ -141,6 +143,7 @@ impl App {
             // A secret that cannot be read is said at start, not by a mailbox that stays silent.
             sources::reader(mailbox, &db, &clock, &oauth, config.mail.max_message_bytes)?;
         }
+        let files = Files::new(db.clone(), Store::open(&config.attachments, &config.data_dir)?);
         let gemini = Triage::client(&config)?;
         let discord = config.discord.as_ref().map(Api::new).transpose()?.map(Arc::new);
         let code_key = CodeKey::new(&masters);
@@ -158,6 +161,7 @@ impl App {
                 config: c(),
                 settings: l(),
                 signer: s(),
+                files: files.clone(),
                 discord: discord.clone(),
                 code_key: code_key.clone(),
             },
@@ -170,6 +174,7 @@ impl App {
                 settings: l(),
                 signer: s(),
                 mailer: m(),
+                files: files.clone(),
                 discord: discord.clone(),
                 plain_senders: PlainSenders::default(),
             },
@@ -191,6 +196,7 @@ impl App {
                 discord: discord.clone(),
             },
             webhooks: Webhooks::new(&config, db.clone(), clock.clone())?,
+            files: files.clone(),
             db: db.clone(),
             clock: clock.clone(),
             settings: l(),
@@ -208,6 +214,7 @@ impl App {
             limits,
             oauth: oauth.clone(),
             feed,
+            files,
             letter_key: letter_key.clone(),
             oidc: web::oidc::Provider::new(&config)?.map(Arc::new),
             metrics,

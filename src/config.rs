@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use secrecy::SecretString;
 use serde::Deserialize;
 
+mod attachments;
 mod auth;
 mod discord;
 mod http;
@@ -19,6 +20,7 @@ mod mailbox;
 mod rules;
 mod webhooks;
 
+pub use attachments::{Attachments, S3};
 pub use auth::{Auth, Oidc, RequireSecondFactor};
 pub(crate) use discord::is_loopback;
 pub use discord::{Discord, PlainMessages, StaffRoles};
@@ -32,7 +34,7 @@ pub use webhooks::Webhooks;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where ticketd keeps what is not in the database: its private PostgreSQL.
+    /// Where ticketd keeps what is not in the database: attachments, and its private PostgreSQL.
     #[serde(default = "default_data_dir")]
     pub data_dir: PathBuf,
     #[serde(default)]
@@ -55,6 +57,8 @@ pub struct Config {
     pub assignment: Assignment,
     #[serde(default)]
     pub mail: MailRules,
+    #[serde(default)]
+    pub attachments: Attachments,
     #[serde(default)]
     pub webhooks: Webhooks,
     #[serde(default)]
@@ -235,6 +239,7 @@ impl Config {
         self.auth.previous_secret_files.iter_mut().for_each(fix);
         let mut optional =
             vec![&mut self.database.url_file, &mut self.auth.secret_file, &mut self.webhooks.ca_file];
+        optional.extend(self.attachments.paths());
         optional.extend(self.gemini.as_mut().map(|g| &mut g.api_key_file));
         optional.extend(self.oidc.as_mut().map(|o| &mut o.client_secret_file));
         optional.extend(self.discord.iter_mut().flat_map(|d| [&mut d.token_file, &mut d.ca_file]));
@@ -274,6 +279,7 @@ impl Config {
             bail!("triage: categories is empty: give at least one");
         }
         self.check_rules()?;
+        self.attachments.check()?;
         self.auth.check()?;
         self.oidc.as_ref().map_or(Ok(()), Oidc::check)?;
         self.discord.as_ref().map_or(Ok(()), Discord::check)
@@ -354,6 +360,7 @@ mod tests {
         let example = include_str!("../config/example.toml");
         let source = include_str!("config.rs").lines().take_while(|l| !l.starts_with("#[cfg(test)]"));
         let sections = [
+            include_str!("config/attachments.rs"),
             include_str!("config/discord.rs"),
             include_str!("config/auth.rs"),
             include_str!("config/mailbox.rs"),
@@ -364,7 +371,8 @@ mod tests {
             // A function has a parenthesis before its first colon.
             let Some(key) = field.filter(|key| !key.contains('(')) else { continue };
             // A secret written into the file is for the environment and for tests.
-            let is_secret = ["password", "api_key", "secret", "token", "client_secret"].contains(&key);
+            let is_secret = ["password", "api_key", "secret", "token", "client_secret", "secret_access_key"]
+                .contains(&key);
             let named = example.contains(&format!("{key} =")) || example.contains(&format!("{key}]"));
             assert!(is_secret || named, "config/example.toml does not name `{key}`");
         }

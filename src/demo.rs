@@ -100,7 +100,7 @@ pub async fn run(once: bool, data_dir: Option<PathBuf>, listen: SocketAddr) -> a
     let listeners = if once { Listeners::default() } else { Listeners::open(&config, "--listen").await? };
     let mut stop_signal = StopSignal::listen()?;
     let folder = Folder::make(data_dir)?;
-    let config = Arc::new(with_outbox(config, &folder.path));
+    let config = Arc::new(inside(config, &folder.path));
     screen.say("Starting a PostgreSQL of our own …")?;
     let keep = if folder.keep { Keep::Data } else { Keep::Nothing };
     let place = folder.path.join("postgres");
@@ -144,7 +144,9 @@ fn configuration(listen: SocketAddr) -> anyhow::Result<Config> {
     Config::parse(&text, BTreeMap::new())
 }
 
-fn with_outbox(mut config: Config, folder: &Path) -> Config {
+/// Everything of the demo is in its folder.
+fn inside(mut config: Config, folder: &Path) -> Config {
+    folder.clone_into(&mut config.data_dir);
     for mailbox in &mut config.mailbox {
         mailbox.outbox_dir = Some(folder.join("outbox"));
     }

@@ -7,11 +7,13 @@ pub mod database;
 pub mod discord;
 pub mod ids;
 pub mod mail;
+pub mod store;
 
 pub mod queue;
 
 pub mod alarms;
 pub mod audit;
+pub mod files;
 pub mod oauth;
 pub mod people;
 pub mod settings;

@@ -15,12 +15,13 @@ use crate::clock::Clock;
 use crate::queue::{self, Kind};
 
 /// When (UTC) which job is put into the queue.
-const TABLE: [(&str, &Kind); 4] = [
+const TABLE: [(&str, &Kind); 5] = [
     ("*/15 * * * *", &queue::REASSIGN),
     ("7 * * * *", &queue::CLOSE_RESOLVED),
     ("*/2 * * * *", &queue::ROLES),
     // At no minute of another line: of two that fall due together one is run.
     ("11-59/20 * * * *", &queue::SWEEP),
+    ("17-59/20 * * * *", &queue::SWEEP_FILES),
 ];
 
 /// Reads the usual five fields. The `cron` crate wants seconds in front, and counts Sunday as 1, so days of the week

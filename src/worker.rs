@@ -17,6 +17,7 @@ use crate::deliver::Deliver;
 use crate::deliver::alarm::Alarms;
 use crate::deliver::letter::Letters;
 use crate::deliver::webhook::Webhooks;
+use crate::files::Files;
 use crate::ingest::Ingest;
 use crate::queue::{self, Bell, Claimed, Done, JobError, Kind, Verdict};
 use crate::settings::Settings;
@@ -36,6 +37,7 @@ pub struct Stages {
     pub letters: Letters,
     pub alarms: Alarms,
     pub webhooks: Webhooks,
+    pub files: Files,
 }
 
 /// Jobs one process works on at once: most of them wait for the database or the network.
@@ -66,6 +68,7 @@ impl Stages {
             "roles" => self.ingest.look_at_roles(job).await,
             "hear" => self.ingest.hear(job).await,
             "sweep" => self.sweep(job).await,
+            "sweep_files" => self.sweep_files(job).await,
             "letter" | "account_letter" => self.letters.run(job).await,
             "alarm" => self.alarms.run(job).await,
             "webhook" => self.webhooks.run(job).await,
@@ -96,6 +99,18 @@ impl Stages {
         tickets::pacing::sweep(&mut tx, now).await?;
         let accounts = people::sweep(&mut tx, now).await?;
         tracing::info!(uploads, webhooks, ?accounts, "what nothing needs any more was removed");
+        job.done(tx).await
+    }
+
+    /// Contents that nothing refers to, and those that are still in the database.
+    async fn sweep_files(&self, job: &Claimed) -> Result<Done, JobError> {
+        let now = self.clock.now();
+        let swept = self.files.sweep(now).await?;
+        let mut tx = self.db.begin().await?;
+        if swept.unfinished {
+            queue::enqueue(&mut tx, &queue::SWEEP_FILES, 0, now).await?;
+        }
+        tracing::info!(removed = swept.removed, moved = swept.moved, "contents of files were swept");
         job.done(tx).await
     }
 

@@ -10,8 +10,8 @@ use rust_text::{TEXT, Token, tokens};
 
 /// The layers, lowest first, and whether the modules of a layer may name each other. ARCHITECTURE.md explains them.
 const LAYERS: &[(&[&str], Siblings)] = &[
-    (&["clock", "ids", "config", "database", "mail", "discord", "crash"], Siblings::Friends),
-    (&["queue", "alarms", "audit", "oauth", "people", "settings"], Siblings::Friends),
+    (&["clock", "ids", "config", "database", "mail", "discord", "crash", "store"], Siblings::Friends),
+    (&["queue", "alarms", "audit", "oauth", "people", "settings", "files"], Siblings::Friends),
     (&["tickets"], Siblings::Friends),
     (&["ingest", "triage", "assign", "deliver", "reports"], Siblings::Strangers),
     (&["sources", "worker", "schedule", "web"], Siblings::Strangers),

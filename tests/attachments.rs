@@ -134,6 +134,7 @@ async fn what_no_message_names_within_a_day_is_gone_and_what_one_names_stays() {
     let in_a_day = desk.clock.now() + TimeDelta::hours(24);
     queue::enqueue(&mut tx, &queue::SWEEP, 0, desk.clock.now()).await.expect("a job");
     queue::enqueue(&mut tx, &queue::SWEEP, 1, in_a_day + TimeDelta::seconds(1)).await.expect("a job");
+    queue::enqueue(&mut tx, &queue::SWEEP_FILES, 0, in_a_day + TimeDelta::seconds(2)).await.expect("a job");
     tx.commit().await.expect("a commit");
     desk.settle().await;
     assert_eq!(desk.count("SELECT count(*) FROM uploads").await, 2, "not yet");

@@ -141,7 +141,10 @@ fn smtp(sink: &SmtpSink, password: &str) -> String {
 
 impl Setup {
     fn text(&self) -> String {
-        format!("[database]\nurl = \"{}\"\n{MAILBOX}{}{}{}", self.url, self.imap, self.smtp, self.more)
+        format!(
+            "data_dir = \"data\"\n[database]\nurl = \"{}\"\n{MAILBOX}{}{}{}",
+            self.url, self.imap, self.smtp, self.more
+        )
     }
 
     /// What `doctor` says, and its exit code.
@@ -190,7 +193,7 @@ async fn doctor_says_what_is_well_and_names_the_one_thing_that_is_not() {
     let version =
         said.split_once("PostgreSQL ").and_then(|(_, rest)| rest.split_once(',')).expect("a version").0;
     let all = [changing.as_slice(), &[(version, "VERSION")]].concat();
-    insta::assert_snapshot!(place.redact(&said, &all), @r"
+    insta::assert_snapshot!(place.redact(&said, &all), @"
     ok    configuration: DIR/ticketd.toml is sound
     ok    mailbox support imap password: is readable
     ok    mailbox support smtp password: is readable
@@ -198,6 +201,7 @@ async fn doctor_says_what_is_well_and_names_the_one_thing_that_is_not() {
     ok    mailbox support smtp authority: is readable
     ok    gemini key: is readable
     ok    database: PostgreSQL VERSION, up to date
+    ok    attachments: folder DIR/data/attachments takes, gives and deletes files
     ok    mailbox support imap: localhost:IMAPS takes the login; INBOX holds 0 mails
     ok    mailbox support smtp: smtp localhost:SMTP answers and takes the login
     ok    gemini: Gemini of the tests

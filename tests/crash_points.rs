@@ -2,6 +2,7 @@
 
 mod asking;
 mod discord;
+mod files;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -61,6 +62,7 @@ fn has_its_own_test(point: &str) -> bool {
         || point == "webhook.sent"
         || point.starts_with("letter.")
         || discord::is_there(point)
+        || files::is_there(point)
         || asking::is_there(point)
 }
 

@@ -511,7 +511,11 @@ async fn nothing_points_to_a_merged_person() {
     let locked = tickets::lock(&mut tx, TicketId(1001)).await.expect("the ticket");
     claim(&mut tx, &locked, act).await.expect("claimed");
     tickets::parties::follow(&mut tx, &locked, act).await.expect("followed");
-    tickets::uploads::keep(&mut tx, cara, Some("a.txt"), "text/plain", b"a", act.now).await.expect("a file");
+    let content = ticketd::files::Content::new("a");
+    desk.app.stages.files.keep(std::slice::from_ref(&content), act.now).await.expect("a content");
+    tickets::uploads::take(&mut tx, cara, Some("a.txt"), "text/plain", &content, act.now)
+        .await
+        .expect("a file");
     tickets::removal::delete(&mut tx, &locked, act).await.expect("deleted");
     tx.commit().await.expect("a commit");
     desk.settle().await;

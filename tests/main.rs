@@ -27,6 +27,7 @@ mod discord_threads;
 mod email_threads;
 mod envelopes;
 mod fake_discord;
+mod file_store;
 mod gemini_client;
 mod hostile_mail;
 mod idempotency;

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Mailbox};
 use crate::deliver::mailer::Mailer;
 use crate::oauth::{Grant, Tokens};
+use crate::store::Store;
 use crate::triage::Triage;
 use crate::{database, discord, sources};
 
@@ -49,6 +50,7 @@ pub(super) async fn run(path: &Path, offline: bool) -> anyhow::Result<ExitCode> 
     if !offline {
         let (checked, tokens) = check_database(&config).await;
         report.line("database", checked)?;
+        report.line("attachments", check_attachments(&config).await)?;
         check_mailboxes(&config, tokens.as_ref().map(|(_, tokens)| tokens), &mut report).await?;
         if let Some((storage, _)) = tokens {
             storage.close().await;
@@ -99,6 +101,9 @@ fn secrets(config: &Config, report: &mut Report) -> anyhow::Result<()> {
     }
     if let Some(gemini) = &config.gemini {
         report.line("gemini key", gemini.key().map(|_| readable()))?;
+    }
+    if let Some(s3) = &config.attachments.s3 {
+        report.line("attachments key", s3.key().map(|_| readable()))?;
     }
     if let Some(discord) = &config.discord {
         report.line("discord token", discord::check::check_token(discord))?;
@@ -186,6 +191,10 @@ async fn check_grants(mailbox: &Mailbox, tokens: Option<&Tokens>, report: &mut R
         )?;
     }
     Ok(())
+}
+
+async fn check_attachments(config: &Config) -> anyhow::Result<String> {
+    Ok(Store::open(&config.attachments, &config.data_dir)?.probe().await?)
 }
 
 async fn check_mailbox(

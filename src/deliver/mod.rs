@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Mailbox};
 use crate::crash;
 use crate::discord::api::Api;
+use crate::files::Files;
 use crate::ids::{DeliveryId, PersonId, TicketId};
 use crate::mail::compose::{self, Automatic, Outgoing};
 use crate::mail::token::{Signer, Token, id_hash};
@@ -43,6 +44,7 @@ pub struct Deliver {
     pub settings: Settings,
     pub signer: Signer,
     pub mailer: Arc<Mailer>,
+    pub files: Files,
     /// `None`: Discord is not configured.
     pub discord: Option<Arc<Api>>,
     /// What was learned of mail servers.
@@ -241,7 +243,13 @@ impl Deliver {
             Purpose::Notice => Some(outbox::facts(&self.db, delivery.ticket).await?),
             Purpose::Acknowledgement | Purpose::Reply | Purpose::Survey => None,
         };
-        let outgoing = self.outgoing(delivery, mailbox, facts.as_ref());
+        let mut outgoing = self.outgoing(delivery, mailbox, facts.as_ref());
+        for file in delivery.message.iter().flat_map(|message| &message.attachments) {
+            // A mail waits for what belongs to it; if for ever, people read why among the dead letters.
+            let content = self.files.read(file.sha256).await?;
+            let name = file.filename.clone().unwrap_or_else(|| "attachment".to_owned());
+            outgoing.attachments.push((name, file.content_type.clone(), content.to_vec()));
+        }
         let envelope_from = match delivery.purpose {
             // RFC 3834 §3.3: an automatic answer has the null reverse-path, so that nothing answers it.
             Purpose::Acknowledgement | Purpose::Survey => String::new(),
@@ -309,7 +317,7 @@ impl Deliver {
             },
             subject: compose::subject(ticket.0, &delivery.ticket_subject),
             text,
-            attachments: delivery.message.iter().flat_map(|m| &m.attachments).map(named).collect(),
+            attachments: Vec::new(),
             message_id: self.signer.message_id(&id_token, &mailbox.address),
             in_reply_to,
             references,
@@ -333,11 +341,6 @@ fn thread_of(answers: Option<&Carried>) -> (Option<String>, Vec<String>) {
         references.push(id.clone());
     }
     (parent.rfc_id.clone(), references)
-}
-
-fn named(file: &outbox::File) -> (String, String, Vec<u8>) {
-    let name = file.filename.clone().unwrap_or_else(|| "attachment".to_owned());
-    (name, file.content_type.clone(), file.content.clone())
 }
 
 fn domain(address: &str) -> Option<&str> {

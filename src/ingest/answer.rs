@@ -99,7 +99,7 @@ impl Quote {
 /// Whether a file of a staff member's mail may go along with the answer. Some programs attach the mail they answer,
 /// or put what follows a picture, the quoted notice too, into a part of its own.
 pub(super) fn may_leave(file: &NewAttachment, known: &Known) -> bool {
-    let content = String::from_utf8_lossy(&file.content);
+    let content = String::from_utf8_lossy(&file.content.bytes);
     let text = match file.content_type.as_str() {
         "text/html" => html::to_text(&content),
         kind if kind.starts_with("text/") || kind.starts_with("message/") => content.into_owned(),

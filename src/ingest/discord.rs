@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
+use super::limits;
 use super::stage::Ingest;
 use crate::clock::Clock;
 use crate::config::{Discord as Settings, PlainMessages};
@@ -18,6 +18,7 @@ use crate::crash;
 use crate::discord::api::{Api, DownloadError};
 use crate::discord::request::Request;
 use crate::discord::{said, text};
+use crate::files::Content;
 use crate::ids::{InboundId, ThreadId};
 use crate::people::{self, Person, Role};
 use crate::queue::{self, Claimed, Done, JobError, Tx};
@@ -160,8 +161,6 @@ const ATTEMPTS_TOGETHER: i32 = 3;
 const ATTEMPTS_TO_FETCH: i32 = 4;
 /// The roles that came with a message are believed for so long; then Discord is asked anew.
 const ROLES_HOLD: TimeDelta = TimeDelta::minutes(1);
-/// The largest file that is kept.
-const LARGEST_FILE: usize = 26_214_400;
 
 /// Something that was said, ready to be understood.
 struct Heard {
@@ -206,6 +205,8 @@ impl Ingest {
         }
         crash::point("hear.fetched");
         let now = self.clock.now();
+        let files = batch.iter().flat_map(|heard| &heard.files);
+        self.files.keep(&files.map(|file| file.content.clone()).collect::<Vec<_>>(), now).await?;
         // What follows goes by it, in the transaction.
         self.settings.current().await;
         let mut tx = self.db.begin().await?;
@@ -282,8 +283,12 @@ impl Ingest {
             }
         };
         if heard.kind == Kind::Message.as_str() {
-            for file in &message.attachments {
-                match fetch(api, settings, file).await {
+            let taken = limits::within(&self.config.attachments, message.attachments, |file| {
+                (crate::mail::body::filename(&file.name), file.size)
+            });
+            heard.problems.extend(taken.left_out);
+            for file in &taken.files {
+                match fetch(api, settings, file, self.config.attachments.max_bytes).await {
                     Ok(file) => heard.files.push(file),
                     Err((error, true)) if attempt < ATTEMPTS_TO_FETCH => return Err(JobError::Retry(error)),
                     Err((error, _)) => {
@@ -566,8 +571,9 @@ async fn fetch(
     api: &Api,
     settings: &Settings,
     file: &said::Attachment,
+    most_bytes: usize,
 ) -> Result<NewAttachment, (anyhow::Error, bool)> {
-    let content = api.download(&file.url, &settings.cdn_hosts, LARGEST_FILE).await.map_err(|error| {
+    let content = api.download(&file.url, &settings.cdn_hosts, most_bytes).await.map_err(|error| {
         let may_pass = matches!(error, DownloadError::Failed(_));
         (error.into(), may_pass)
     })?;
@@ -576,8 +582,7 @@ async fn fetch(
         content_type: file.content_type.clone().unwrap_or_else(|| "application/octet-stream".to_owned()),
         content_id: None,
         inline: false,
-        sha256: Sha256::digest(&content).into(),
-        content,
+        content: Content::new(content),
     })
 }
 

@@ -18,6 +18,7 @@ mod commands;
 pub mod discord;
 pub mod interact;
 pub mod ledger;
+mod limits;
 mod sql;
 mod staff;
 mod stage;

@@ -3,7 +3,7 @@
 use super::answer::{self, Known};
 use super::commands::{self, Command, Orders};
 use super::sql;
-use super::stage::{Arrival, Ingest, Outcome, attachments, wanted_ids};
+use super::stage::{Arrival, Ingest, Outcome, wanted_ids};
 use super::understand::without_nul;
 use crate::ids::{PersonId, TicketId};
 use crate::mail::authentication::Verdict;
@@ -175,7 +175,7 @@ impl Ingest {
             subject: without_nul(subject.clone()),
             body: text.clone(),
             visible: text,
-            html: forwarded.html.as_deref().map(|html| without_nul(html::clean(html))),
+            html: forwarded.html.as_deref().map(|html| without_nul(html::keep(html))),
             sender_class: Class::Human.as_str(),
             from_human: true,
             origin: None,
@@ -183,7 +183,7 @@ impl Ingest {
             refs: forwarded.ids.iter().rev().skip(1).rev().cloned().collect(),
             new_ids,
             cc: Vec::new(),
-            attachments: attachments(&forwarded.attachments),
+            attachments: arrival.forwarded_files.to_vec(),
             problems: arrival.problems.clone(),
             sent_at: None,
             received_at: arrival.received_at,

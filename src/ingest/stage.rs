@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use std::time::Duration;
 
 use super::commands;
+use super::limits;
 use super::sql::{self, Fate};
 use super::staff;
 use super::understand::{self, Understood, without_nul};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Attachments, Config};
 use crate::crash;
+use crate::files::{Content, Files};
 use crate::ids::{InboundId, TicketId};
 use crate::mail::classify::Class;
+use crate::mail::forward;
 use crate::mail::parse::Attachment;
 use crate::mail::token::Signer;
 use crate::people::link::CodeKey;
@@ -33,6 +35,7 @@ pub struct Ingest {
     pub config: Arc<Config>,
     pub settings: Settings,
     pub signer: Signer,
+    pub files: Files,
     /// Where Discord is configured.
     pub discord: Option<Arc<crate::discord::api::Api>>,
     /// Checks the codes that link an address.
@@ -72,6 +75,10 @@ pub(super) struct Arrival<'a> {
     pub(super) mailbox: &'a str,
     pub(super) received_at: DateTime<Utc>,
     pub(super) problems: Option<String>,
+    /// As far as they are taken.
+    pub(super) files: &'a [NewAttachment],
+    /// Of the mail that is passed on in it.
+    pub(super) forwarded_files: &'a [NewAttachment],
     pub(super) read: &'a Understood,
     pub(super) settings: &'a Config,
     pub(super) now: DateTime<Utc>,
@@ -95,19 +102,32 @@ impl Ingest {
             return self.quarantine(job, "it was begun ten times, and never came to an end").await;
         }
         let size = raw.len();
-        let Some(read) = self.understand(raw).await else {
+        let Some(mut read) = self.understand(raw).await else {
             return self.quarantine(job, "reading it failed").await;
         };
+        let files_limits = &self.config.attachments;
+        let files = take_files(&read.mail.attachments, files_limits, &mut read.mail.problems);
+        let forwarded = commands::is_forward(&read.mail.text).then(|| forward::read(&read.mail)).flatten();
+        let forwarded = forwarded.map(|mail| mail.attachments).unwrap_or_default();
+        let forwarded_files = take_files(&forwarded, files_limits, &mut read.mail.problems);
         let settings = self.settings.current().await;
         let arrival = Arrival {
             ledger: id,
             mailbox: &row.mailbox,
             received_at: row.received_at,
             problems: problems(&read, size, self.config.mail.max_message_bytes),
+            files: &files,
+            forwarded_files: &forwarded_files,
             read: &read,
             settings: &settings,
             now: self.clock.now(),
         };
+        let contents: Vec<Content> =
+            files.iter().chain(&forwarded_files).map(|file| file.content.clone()).collect();
+        if !contents.is_empty() && self.needs_files(&read).await? {
+            // Before the transaction: this asks the network.
+            self.files.keep(&contents, arrival.now).await?;
+        }
         match self.give_fate(job, &arrival).await {
             // The database refuses these effects, not this connection: trying again and again would hide the mail.
             Err(JobError::Retry(error))
@@ -122,6 +142,16 @@ impl Ingest {
             }
             result => result,
         }
+    }
+
+    /// Whether the files of a mail may become attachments. Another copy of what is here already needs none kept, and nor does
+    /// what becomes no message.
+    async fn needs_files(&self, read: &Understood) -> Result<bool, JobError> {
+        if read.is_ours || read.class == Class::Bounce {
+            return Ok(false);
+        }
+        let mut tx = self.db.begin().await?;
+        Ok(sql::twin(&mut tx, &read.fingerprint).await?.is_none())
     }
 
     /// Reads the mail; `None`: the reader panicked.
@@ -306,7 +336,7 @@ impl Ingest {
             refs: deduplicated(refs),
             new_ids,
             cc,
-            attachments: attachments(&mail.attachments),
+            attachments: arrival.files.to_vec(),
             problems: arrival.problems.clone(),
             sent_at: mail.date,
             received_at: arrival.received_at,
@@ -421,17 +451,19 @@ pub(super) fn deduplicated(ids: Vec<String>) -> Vec<String> {
     ids.into_iter().filter(|id| !id.is_empty() && seen.insert(id.clone())).collect()
 }
 
-pub(super) fn attachments(list: &[Attachment]) -> Vec<NewAttachment> {
-    let list = list.iter();
-    list.map(|a| NewAttachment {
-        filename: a.filename.clone().map(without_nul),
-        content_type: without_nul(a.content_type.clone()),
-        content_id: a.content_id.clone().map(without_nul),
-        inline: a.inline,
-        sha256: Sha256::digest(&a.content).into(),
-        content: a.content.clone(),
-    })
-    .collect()
+/// Files as they are kept, as far as they are taken; what is left out is said among the problems.
+fn take_files(list: &[Attachment], limits: &Attachments, problems: &mut Vec<String>) -> Vec<NewAttachment> {
+    let named = |file: &&Attachment| (file.filename.clone(), file.content.len() as u64);
+    let taken = limits::within(limits, list.iter().collect(), named);
+    problems.extend(taken.left_out.filter(|said| !problems.contains(said)));
+    let made = taken.files.into_iter().map(|file| NewAttachment {
+        filename: file.filename.clone().map(without_nul),
+        content_type: without_nul(file.content_type.clone()),
+        content_id: file.content_id.clone().map(without_nul),
+        inline: file.inline,
+        content: Content::new(file.content.clone()),
+    });
+    made.collect()
 }
 
 /// The server understood and said no; as opposed to a connection that broke.

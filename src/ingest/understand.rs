@@ -79,7 +79,7 @@ pub fn understand(raw: &[u8], signer: &Signer, own: &[String]) -> Understood {
     Understood {
         fingerprint: parse::fingerprint(raw, &mail),
         visible: without_nul(reply::visible(&mail)),
-        html: mail.html.as_deref().map(|h| without_nul(html::clean(h))),
+        html: mail.html.as_deref().map(|h| without_nul(html::keep(h))),
         bounce: (class == Class::Bounce).then(|| bounce::read(&mail)).flatten(),
         is_from_us,
         is_ours: is_ours(&mail, signer, own),

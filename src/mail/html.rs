@@ -1,7 +1,7 @@
 //! HTML mail: made safe to show, and made text. Both in linear time, whatever is sent.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::LazyLock;
 
 use super::html_text;
@@ -20,6 +20,114 @@ const MAX_IMAGE_TAG: usize = 96 * 1024;
 /// HTML that is safe to show: no scripts, frames, forms, styles or remote pictures. Links stay.
 pub fn clean(html: &str) -> String {
     CLEANER.clean(&tame(html)).to_string()
+}
+
+/// As [`clean`], to be kept: pictures from the net keep their address, in an attribute that loads nothing ([`REMOTE`]).
+pub fn keep(html: &str) -> String {
+    apart(&KEEPER.clean(&tame(html)).to_string())
+}
+
+/// HTML that was kept, as it is shown.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Shown {
+    pub html: String,
+    /// It has pictures from the net, shown or not.
+    pub has_remote_images: bool,
+}
+
+/// Makes HTML of [`keep`] ready to be shown: pictures inside the mail point to where `own` has them, by Content-ID; pictures
+/// from the net are loaded only if that is wanted.
+pub fn show(kept: &str, own: &BTreeMap<String, String>, remote_images: bool) -> Shown {
+    // Once more through the sanitiser: what was kept by an older version is held to the rules of this one.
+    let clean = KEEPER.clean(&tame(kept)).to_string();
+    let mut html = String::with_capacity(clean.len());
+    let mut has_remote_images = false;
+    each_image(&apart(&clean), &mut html, |tag, out| {
+        let mut tag = Cow::Borrowed(tag);
+        if let Some(id) = attribute(&tag, "src").and_then(|src| src.strip_prefix("cid:")) {
+            let written = format!(" src=\"cid:{id}\"");
+            let found = own.get(&content_id(id)).map(|url| format!(" src=\"{}\"", escape(url)));
+            tag = tag.replacen(&written, &found.unwrap_or_default(), 1).into();
+        }
+        if attribute(&tag, REMOTE).is_some() {
+            has_remote_images = true;
+            if remote_images {
+                let shown = format!(" {REMOTE}=\"");
+                tag = tag.replacen(&shown, " referrerpolicy=\"no-referrer\" src=\"", 1).into();
+            }
+        }
+        out.push_str(&tag);
+    });
+    Shown { html, has_remote_images }
+}
+
+/// The Content-ID behind `cid:` (RFC 2392: percent-encoded), as it is in the sanitiser's HTML.
+fn content_id(written: &str) -> String {
+    let written = written.replace("&amp;", "&");
+    let mut bytes = Vec::with_capacity(written.len());
+    let mut rest = written.as_str();
+    while let Some((before, after)) = rest.split_once('%') {
+        bytes.extend_from_slice(before.as_bytes());
+        if let Some(byte) = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            bytes.push(byte);
+            rest = after.get(2..).unwrap_or_default();
+        } else {
+            bytes.push(b'%');
+            rest = after;
+        }
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// Where the address of a picture from the net is kept.
+pub const REMOTE: &str = "data-remote-src";
+
+/// Moves addresses on the net out of `src`, in the sanitiser's HTML.
+fn apart(clean: &str) -> String {
+    let mut out = String::with_capacity(clean.len() + 64);
+    each_image(clean, &mut out, |tag, out| {
+        let own = |src: &str| ["cid:", "data:"].iter().any(|scheme| src.starts_with(scheme));
+        match attribute(tag, "src") {
+            Some(src) if !own(src) => {
+                out.push_str(&tag.replacen(" src=\"", &format!(" {REMOTE}=\""), 1));
+            }
+            _ => out.push_str(tag),
+        }
+    });
+    out
+}
+
+/// Copies the sanitiser's HTML, the inside of each `img` tag by way of `rewrite`. A `<` in text is escaped there, and so is a
+/// quote in an attribute: a tag begins where it seems to, and ends at the first `>` outside quotes.
+fn each_image(clean: &str, out: &mut String, mut rewrite: impl FnMut(&str, &mut String)) {
+    let mut rest = clean;
+    while let Some((before, after)) = rest.split_once('<') {
+        out.push_str(before);
+        out.push('<');
+        let Some((tag, behind)) = cut_tag(after) else {
+            rest = after;
+            break;
+        };
+        if tag.starts_with("img ") {
+            rewrite(tag, out);
+        } else {
+            out.push_str(tag);
+        }
+        out.push('>');
+        rest = behind;
+    }
+    out.push_str(rest);
+}
+
+/// The value of an attribute, as the sanitiser writes it.
+fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
+    let (_, after) = tag.split_once(&format!(" {name}=\""))?;
+    after.split_once('"').map(|(value, _)| value)
 }
 
 /// What a reader of the HTML sees, as text. Cited mail is marked with `>`.
@@ -42,6 +150,37 @@ static CLEANER: LazyLock<ammonia::Builder<'static>> = LazyLock::new(|| {
         .attribute_filter(safe_attribute);
     builder
 });
+
+static KEEPER: LazyLock<ammonia::Builder<'static>> = LazyLock::new(|| {
+    let mut builder = ammonia::Builder::default();
+    builder
+        .url_schemes(HashSet::from(["http", "https", "mailto", "tel", "cid", "data"]))
+        .url_relative(ammonia::UrlRelative::Deny)
+        .link_rel(Some("noopener noreferrer nofollow"))
+        .add_tag_attributes("img", &[REMOTE])
+        .attribute_filter(kept_attribute);
+    builder
+});
+
+/// As [`safe_attribute`], with the addresses of pictures from the net. `cid:` and `data:` in lower case, so that one look tells
+/// what loads nothing.
+fn kept_attribute<'a>(element: &str, attribute: &str, value: &'a str) -> Option<Cow<'a, str>> {
+    let value = value.trim();
+    let is_on_net = |value: &str| {
+        let start: String = value.chars().take(8).collect::<String>().to_ascii_lowercase();
+        start.starts_with("https://") || start.starts_with("http://")
+    };
+    match (element, attribute) {
+        ("img", "src") if is_on_net(value) => Some(Cow::Borrowed(value)),
+        ("img", REMOTE) => is_on_net(value).then_some(Cow::Borrowed(value)),
+        ("img", "src") => {
+            safe_attribute(element, attribute, value)?;
+            let (scheme, rest) = value.split_once(':')?;
+            Some(format!("{}:{rest}", scheme.to_ascii_lowercase()).into())
+        }
+        _ => safe_attribute(element, attribute, value),
+    }
+}
 
 static STRUCTURE: LazyLock<ammonia::Builder<'static>> = LazyLock::new(|| {
     let mut builder = ammonia::Builder::default();
@@ -344,5 +483,65 @@ mod tests {
             assert!(clean(&html).starts_with("start"));
             assert!(to_text(&html).starts_with("start"));
         }
+    }
+
+    #[test]
+    fn pictures_from_the_net_are_kept_apart_and_shown_only_where_that_is_wanted() {
+        let own = BTreeMap::from([("logo 1@x".to_owned(), "/api/tickets/1001/attachments/7".to_owned())]);
+        let seen = |html: &str, remote: bool| {
+            let shown = show(&keep(html), &own, remote);
+            format!("{}{}", shown.html, if shown.has_remote_images { " (remote)" } else { "" })
+        };
+        let net = "<p>a <img src=\"https://t.example/p.gif?a=1&b=2\" alt=\"x > y\" onload=x> b";
+        insta::assert_snapshot!(keep(net), @r#"<p>a <img data-remote-src="https://t.example/p.gif?a=1&amp;b=2" alt="x &gt; y"> b</p>"#);
+        insta::assert_snapshot!(seen(net, false), @r#"<p>a <img data-remote-src="https://t.example/p.gif?a=1&amp;b=2" alt="x &gt; y"> b</p> (remote)"#);
+        insta::assert_snapshot!(seen(net, true), @r#"<p>a <img referrerpolicy="no-referrer" src="https://t.example/p.gif?a=1&amp;b=2" alt="x &gt; y"> b</p> (remote)"#);
+        insta::assert_snapshot!(seen("<img src='CID:logo%201@x'><img src=\"cid:other@x\" alt=gone>", false), @r#"<img src="/api/tickets/1001/attachments/7"><img alt="gone">"#);
+        insta::assert_snapshot!(seen("<img src=\"data:image/png;base64,AA==\"><img src=\"data:image/svg+xml,x\">", true), @r#"<img src="data:image/png;base64,AA=="><img>"#);
+        // Two addresses, none of which is a right one or one of them hidden behind the other.
+        insta::assert_snapshot!(seen("<img data-remote-src=\"javascript:x\" src=\"//t.example/x\">", true), @"<img>");
+        insta::assert_snapshot!(seen("<img data-remote-src=\"https://a.example/\" src=\"cid:logo 1@x\">", false), @r#"<img data-remote-src="https://a.example/" src="/api/tickets/1001/attachments/7"> (remote)"#);
+        // Text that looks like a picture is text.
+        insta::assert_snapshot!(seen("&lt;img src=\"https://t.example/\"> <i title='<img src=\"https://t.example/\">'>x</i>", true), @r#"&lt;img src="https://t.example/"&gt; <i title="&lt;img src=&quot;https://t.example/&quot;&gt;">x</i>"#);
+        insta::assert_snapshot!(seen("<a href=\"https://x.example/?<img src=\">x</a><img alt='\" src=\"https://t.example' src='https://u.example/'>", true), @r#"<a href="https://x.example/?&lt;img src=" rel="noopener noreferrer nofollow">x</a><img alt="&quot; src=&quot;https://t.example" referrerpolicy="no-referrer" src="https://u.example/"> (remote)"#);
+    }
+
+    #[test]
+    fn whatever_is_sent_no_picture_loads_from_the_net_by_itself() {
+        let pieces = [
+            "<img ",
+            "src=",
+            "\"",
+            "'",
+            "https://t.example/",
+            "cid:a",
+            " ",
+            ">",
+            "<",
+            "data-remote-src=",
+            "alt=",
+            "<svg>",
+            "<p title=",
+            "&quot;",
+            "&lt;",
+            "=",
+            "/",
+            "<a href=",
+            "<!--",
+            "<style>",
+            "srcset=",
+            "<picture><source srcset=",
+        ];
+        proptest::proptest!(|(picks in proptest::collection::vec(0..pieces.len(), 0..40))| {
+            let html: String = picks.iter().filter_map(|at| pieces.get(*at).copied()).collect();
+            let shown = show(&keep(&html), &BTreeMap::new(), false).html;
+            // Read again as a browser would: no attribute that loads.
+            let mut loads = ammonia::Builder::default();
+            loads.attribute_filter(move |element, attribute, value| {
+                assert!(!(element == "img" && attribute == "src"), "{value} of {html:?}");
+                Some(value.into())
+            });
+            loads.clean(&shown).to_string();
+        });
     }
 }

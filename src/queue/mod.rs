@@ -110,11 +110,14 @@ pub const CLOSE_RESOLVED: Kind = local("close_resolved");
 
 /// Remove what nothing needs any more; subject: 0.
 pub const SWEEP: Kind = local("sweep");
+/// Remove contents of files that nothing needs any more, and move those in the database to the store; subject: 0.
+pub const SWEEP_FILES: Kind = Kind { lease: Duration::from_mins(5), ..local("sweep_files") };
 
 /// Every kind there is.
-pub const KINDS: [&Kind; 15] = [
+pub const KINDS: [&Kind; 16] = [
     &SWEEP,
     &ALARM,
+    &SWEEP_FILES,
     &INGEST,
     &TRIAGE,
     &ASSIGN,
@@ -413,7 +416,8 @@ pub async fn revive_all(tx: &mut Tx, kind: &Kind, now: DateTime<Utc>) -> sqlx::R
 }
 
 /// Kinds that may be cancelled: nothing waits for them, or they are entered again by themselves.
-pub const CANCELLABLE: [&Kind; 6] = [&DELIVER, &LETTER, &MIRROR, &REASSIGN, &CLOSE_RESOLVED, &SWEEP];
+pub const CANCELLABLE: [&Kind; 7] =
+    [&DELIVER, &LETTER, &MIRROR, &REASSIGN, &CLOSE_RESOLVED, &SWEEP, &SWEEP_FILES];
 
 /// Takes the dead letters about a subject off the list: it goes on another way.
 pub async fn forget_dead(tx: &mut Tx, kind: &Kind, subject: i64) -> sqlx::Result<()> {

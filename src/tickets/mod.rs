@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::files::Content;
 use crate::ids::{DeliveryId, InboundId, MessageId, PersonId, ThreadId, TicketId, UploadId};
 use crate::queue::{self, Tx};
 
@@ -105,8 +106,8 @@ pub struct NewAttachment {
     pub content_type: String,
     pub content_id: Option<String>,
     pub inline: bool,
-    pub sha256: [u8; 32],
-    pub content: Vec<u8>,
+    /// Kept already ([`crate::files`]): a transaction only refers to it.
+    pub content: Content,
 }
 
 /// Someone who takes part in a ticket.
@@ -209,12 +210,6 @@ pub async fn open(
 }
 
 async fn insert_attachments(tx: &mut Tx, message: MessageId, list: &[NewAttachment]) -> sqlx::Result<()> {
-    let mut contents: Vec<_> = list.iter().map(|file| (&file.sha256, &file.content)).collect();
-    // One order for everybody, or two transactions wait for each other.
-    contents.sort_unstable_by_key(|(sha256, _)| **sha256);
-    for (sha256, content) in contents {
-        sql::keep_content(tx, sha256, content).await?;
-    }
     for attachment in list {
         sql::insert_attachment(tx, message.0, attachment).await?;
     }

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{Channel, IdHash, Locked, parties};
 use crate::ids::{DeliveryId, JobId, MessageId, PersonId, TicketId};
 use crate::queue::{self, Job, Kind, Tx};
+use crate::store::Sha;
 
 mod sql;
 
@@ -72,12 +73,14 @@ pub struct Carried {
     pub attachments: Vec<File>,
 }
 
-/// An attachment with its content.
+/// An attachment, without its content.
 #[derive(Clone, Debug)]
 pub struct File {
     pub filename: Option<String>,
     pub content_type: String,
-    pub content: Vec<u8>,
+    /// By which [`crate::files`] gives the content.
+    pub sha256: Sha,
+    pub size: i64,
 }
 
 /// The facts of a ticket that a notice tells staff.

@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::ids::{MessageId, PersonId, TicketId};
+use crate::mail::html;
 
 mod card;
 mod list;
@@ -90,6 +91,10 @@ pub struct Message {
     /// As it stands after the last revision.
     pub visible: String,
     pub body: String,
+    /// The HTML of a mail, cleaned; nothing where it was edited or deleted since. Pictures in the mail point to its attachments.
+    pub html: Option<String>,
+    /// Its HTML has pictures from the net: loading them tells their sender who reads it, when and where.
+    pub remote_images: bool,
     pub edited_at: Option<DateTime<Utc>>,
     pub deleted_at: Option<DateTime<Utc>>,
     /// Staff took it back before it left.
@@ -113,6 +118,10 @@ pub struct Attachment {
     pub content_type: String,
     pub size: i64,
     pub inline: bool,
+    /// By which the message's HTML speaks of it.
+    #[serde(default, skip_serializing)]
+    #[schema(ignore)]
+    pub content_id: Option<String>,
 }
 
 /// Someone who takes part.
@@ -185,6 +194,19 @@ pub async fn messages(
         }
     }
     Ok(messages)
+}
+
+/// Makes the HTML of messages ready to be shown: until then, no picture in it loads. Pictures from the net are loaded only if
+/// that is wanted. Work for the processor alone.
+pub fn show_html(messages: &mut [Message], ticket: TicketId, remote_images: bool) {
+    for message in messages {
+        let Some(kept) = &message.html else { continue };
+        let named = message.attachments.iter().filter_map(|file| Some((file.content_id.clone()?, file.id)));
+        let own = named.map(|(cid, id)| (cid, format!("/api/tickets/{ticket}/attachments/{id}"))).collect();
+        let shown = html::show(kept, &own, remote_images);
+        message.html = Some(shown.html);
+        message.remote_images = shown.has_remote_images;
+    }
 }
 
 /// One thing that an author made of a message later.

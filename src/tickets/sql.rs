@@ -240,28 +240,6 @@ pub(super) async fn insert_participants(
     Ok(())
 }
 
-/// Keeps a content once. It is held, so that no sweep takes it away meanwhile, in a way that others may share: many mails
-/// carry the same logo.
-pub(super) async fn keep_content(tx: &mut Tx, sha256: &[u8; 32], content: &[u8]) -> sqlx::Result<()> {
-    for _ in 0..3 {
-        sqlx::query!(
-            "INSERT INTO blobs (sha256, content) VALUES ($1, $2) ON CONFLICT (sha256) DO NOTHING",
-            &sha256[..],
-            content
-        )
-        .execute(&mut **tx)
-        .await?;
-        let held = sqlx::query!("SELECT sha256 FROM blobs WHERE sha256 = $1 FOR KEY SHARE", &sha256[..])
-            .fetch_optional(&mut **tx)
-            .await?;
-        if held.is_some() {
-            return Ok(());
-        }
-        // A sweep took it between the two.
-    }
-    Err(sqlx::Error::RowNotFound)
-}
-
 pub(super) async fn insert_attachment(tx: &mut Tx, message: i64, a: &NewAttachment) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO attachments (message_id, filename, content_type, content_id, sha256, inline, size)
@@ -270,9 +248,9 @@ pub(super) async fn insert_attachment(tx: &mut Tx, message: i64, a: &NewAttachme
         a.filename,
         a.content_type,
         a.content_id,
-        &a.sha256[..],
+        &a.content.sha256[..],
         a.inline,
-        i64::try_from(a.content.len()).unwrap_or(i64::MAX)
+        i64::try_from(a.content.bytes.len()).unwrap_or(i64::MAX)
     )
     .execute(&mut **tx)
     .await?;

@@ -1,10 +1,10 @@
 //! Files: sent first, then named by the message they go with; and read again by whoever may read the message.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sha2::{Digest, Sha256};
 
 use super::TicketError;
 use super::outbox::File;
+use crate::files::Content;
 use crate::ids::{AttachmentId, MessageId, PersonId, TicketId, UploadId};
 use crate::mail::body;
 use crate::queue::Tx;
@@ -32,29 +32,31 @@ pub struct Upload {
     pub expires_at: DateTime<Utc>,
 }
 
-/// Takes a file that a person sends.
-pub async fn keep(
+/// Whether a person may send one more file. Asked before its content is kept; [`take`] decides.
+pub async fn may_send(tx: &mut Tx, person: PersonId) -> Result<(), TicketError> {
+    if sql::waiting(tx, person.0).await? >= MOST_WAITING {
+        return Err(TicketError::TooManyUploads);
+    }
+    Ok(())
+}
+
+/// Takes a file that a person sends, whose content is kept already ([`crate::files`]).
+pub async fn take(
     tx: &mut Tx,
     person: PersonId,
     filename: Option<&str>,
     content_type: &str,
-    content: &[u8],
+    content: &Content,
     now: DateTime<Utc>,
 ) -> Result<Upload, TicketError> {
-    if content.len() > LARGEST {
-        return Err(TicketError::FileTooLarge(LARGEST));
-    }
     // One after the other, or two at once would both be the last that is taken.
     crate::people::lock(tx, &[person]).await?;
-    if sql::waiting(tx, person.0).await? >= MOST_WAITING {
-        return Err(TicketError::TooManyUploads);
-    }
-    let sha256: [u8; 32] = Sha256::digest(content).into();
+    may_send(tx, person).await?;
     let filename = filename.map(|name| name.replace('\0', "")).and_then(|name| body::filename(&name));
     let content_type = media_type(content_type);
-    let size = i64::try_from(content.len()).unwrap_or(i64::MAX);
-    super::sql::keep_content(tx, &sha256, content).await?;
-    let id = sql::insert(tx, person.0, &sha256, filename.as_deref(), &content_type, size, now).await?;
+    let size = i64::try_from(content.bytes.len()).unwrap_or(i64::MAX);
+    let id =
+        sql::insert(tx, person.0, &content.sha256, filename.as_deref(), &content_type, size, now).await?;
     Ok(Upload { id: UploadId(id), filename, content_type, size, expires_at: now + KEPT })
 }
 
@@ -103,14 +105,9 @@ pub async fn attachment(
 
 /// Removes files that no message named within a day, and what no list needs any more of the counts. Returns how many files.
 pub async fn sweep(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    let contents = sql::remove_old(tx, now - KEPT).await?;
-    if !contents.is_empty() {
-        // In two steps: what another transaction refers to by now is seen by the second only.
-        sql::lock_contents(tx, &contents).await?;
-        sql::remove_contents(tx, &contents).await?;
-    }
+    let removed = sql::remove_old(tx, now - KEPT).await?;
     sql::add_up_counts(tx).await?;
-    Ok(contents.len() as u64)
+    Ok(removed)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::files::FilesError;
 use crate::tickets::TicketError;
 
 /// What a handler answers where it cannot do what was asked.
@@ -61,6 +62,9 @@ pub enum Error {
     TooLarge,
     #[error("send JSON, and say so: `Content-Type: application/json`")]
     NotJson,
+    /// What we need is out of reach; it was logged.
+    #[error("{0}")]
+    Unavailable(&'static str),
     #[error("something went wrong on our side; it has been logged")]
     Internal(#[from] anyhow::Error),
 }
@@ -84,6 +88,7 @@ impl Error {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(error) if is_database_away(error) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -136,6 +141,23 @@ fn is_database_away(error: &anyhow::Error) -> bool {
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         Self::Internal(error.into())
+    }
+}
+
+impl From<FilesError> for Error {
+    fn from(error: FilesError) -> Self {
+        match error {
+            FilesError::Database(error) => error.into(),
+            FilesError::Gone => Self::NotFound,
+            error if error.may_pass() => {
+                tracing::warn!(
+                    error = format!("{:#}", anyhow::Error::from(error)),
+                    "files cannot be reached"
+                );
+                Self::Unavailable("files cannot be stored or read at the moment: try again later")
+            }
+            error => Self::Internal(error.into()),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use utoipa_axum::routes;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::files::Files;
 use crate::mail::token::Signer;
 use crate::oauth::Tokens;
 use crate::people::letters::LetterKey;
@@ -68,6 +69,7 @@ pub struct State {
     /// Access tokens of mailboxes.
     pub oauth: Tokens,
     pub feed: Feed,
+    pub files: Files,
     /// `None`: metrics are served by another listener, or not recorded.
     pub metrics: Option<PrometheusHandle>,
 }

@@ -1,8 +1,9 @@
 //! A support desk: the daemon in this process, on a database of its own, between a real Dovecot and a real SMTP server.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
@@ -16,6 +17,7 @@ use ticketd::people::{self, NewStaff, Role};
 use ticketd::{queue, sources};
 use tokio_util::sync::CancellationToken;
 
+use super::children;
 use super::dovecot::{Dovecot, PASSWORD};
 use super::logs::Errors;
 use super::mail::Mail;
@@ -277,8 +279,10 @@ impl Drop for Desk {
 
 /// The usual configuration of a test.
 pub fn configuration(user: &str, imap: u16, smtp: u16, mailbox: &str, more: &str) -> String {
+    let files = data_dir(user);
     format!(
         r#"
+        data_dir = "{}"
         [[mailbox]]
         name = "support"
         address = "{SUPPORT}"
@@ -294,8 +298,16 @@ pub fn configuration(user: &str, imap: u16, smtp: u16, mailbox: &str, more: &str
         port = {smtp}
         tls = "none"
         {more}
-        "#
+        "#,
+        files.display()
     )
+}
+
+/// Where a desk keeps files. The same for one that is opened anew for the same mailbox.
+pub fn data_dir(user: &str) -> PathBuf {
+    static SWEPT: OnceLock<()> = OnceLock::new();
+    SWEPT.get_or_init(|| children::sweep("ticketd-files"));
+    std::env::temp_dir().join(format!("ticketd-files-{}", std::process::id())).join(user)
 }
 
 /// The HTTP API as a client sees it.

@@ -76,9 +76,11 @@ async fn a_requester_sees_what_the_table_of_rights_says_and_staff_sees_more() {
     messages[].created_at
     messages[].deleted_at
     messages[].edited_at
+    messages[].html
     messages[].id
     messages[].kind
     messages[].problems
+    messages[].remote_images
     messages[].reply_to
     messages[].sender_class
     messages[].sent_at

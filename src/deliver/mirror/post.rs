@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, Utc};
 
-use super::render::{self, Part};
+use super::render::{self, Part, Source};
 use super::{Stop, Visit};
 use crate::crash;
 use crate::discord::api::ApiError;
+use crate::discord::message::File;
 use crate::discord::words;
 use crate::tickets::outbox;
 use crate::tickets::threads::{self, Relay};
@@ -78,23 +79,59 @@ impl Visit<'_> {
     /// Where it is refused with its files, because the server takes smaller ones than others do, it goes without them.
     async fn send(&mut self, channel: u64, part: &Part, nonce: &str) -> Result<Result<u64, ApiError>, Stop> {
         let api = self.api;
-        let sent = self
-            .ask_in_thread(channel, || api.post(channel, &part.message, Some(nonce), &part.files))
-            .await?;
+        let Some(files) = self.enclosed(part).await? else {
+            return self.send_without_files(channel, part, nonce).await;
+        };
+        let sent =
+            self.ask_in_thread(channel, || api.post(channel, &part.message, Some(nonce), &files)).await?;
         match sent {
             Err(ApiError::Invalid(_) | ApiError::Server(413)) if !part.files.is_empty() => {
-                let names: Vec<(String, usize)> =
-                    part.files.iter().map(|file| (file.name.clone(), file.bytes.len())).collect();
-                let mut message = part.message.clone();
-                let foot = words::files_not_shown(&names);
-                let room = crate::discord::message::LONGEST_CONTENT.saturating_sub(foot.chars().count() + 1);
-                let text = crate::discord::text::split(&message.content, room).into_iter().next();
-                message.content = format!("{}\n{foot}", text.unwrap_or_default());
-                let nonce = format!("{nonce}.t");
-                self.ask_in_thread(channel, || api.post(channel, &message, Some(&nonce), &[])).await
+                self.send_without_files(channel, part, nonce).await
             }
             other => Ok(other),
         }
+    }
+
+    async fn send_without_files(
+        &mut self,
+        channel: u64,
+        part: &Part,
+        nonce: &str,
+    ) -> Result<Result<u64, ApiError>, Stop> {
+        let names: Vec<(String, usize)> =
+            part.files.iter().map(|file| (file.name.clone(), file.size)).collect();
+        let mut message = part.message.clone();
+        let foot = words::files_not_shown(&names);
+        let room = crate::discord::message::LONGEST_CONTENT.saturating_sub(foot.chars().count() + 1);
+        let text = crate::discord::text::split(&message.content, room).into_iter().next();
+        message.content = format!("{}\n{foot}", text.unwrap_or_default());
+        let (api, nonce) = (self.api, format!("{nonce}.t"));
+        self.ask_in_thread(channel, || api.post(channel, &message, Some(&nonce), &[])).await
+    }
+
+    /// The files of a part with their bytes. `None`: one of them is gone or damaged, and a thread must not wait for ever.
+    async fn enclosed(&self, part: &Part) -> Result<Option<Vec<File>>, Stop> {
+        let mut files = Vec::new();
+        for file in &part.files {
+            let bytes = match &file.content {
+                Source::Text(text) => text.clone().into_bytes(),
+                Source::Kept(sha256) => match self.deliver.files.read(*sha256).await {
+                    Ok(bytes) => bytes.to_vec(),
+                    Err(error) if error.may_pass() => return Err(Stop::Job(error.into())),
+                    Err(error) => {
+                        let error = format!("{:#}", anyhow::Error::from(error));
+                        tracing::error!(
+                            error,
+                            ticket.id = self.thread.ticket.0,
+                            "a file is not shown in Discord"
+                        );
+                        return Ok(None);
+                    }
+                },
+            };
+            files.push(File { name: file.name.clone(), content_type: file.content_type.clone(), bytes });
+        }
+        Ok(Some(files))
     }
 
     /// Shows anew what was posted and is out of date.

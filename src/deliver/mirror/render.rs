@@ -1,9 +1,10 @@
 //! What a relay is in Discord: texts, files, a button. Pure.
 
 use crate::discord::custom_id::{Action, CustomId};
-use crate::discord::message::{Component, File, LARGEST_FILE, LONGEST_CONTENT, MOST_FILES, Message, Style};
+use crate::discord::message::{Component, LARGEST_FILE, LONGEST_CONTENT, MOST_FILES, Message, Style};
 use crate::discord::text::{MOST_PARTS, escape, one_line, split};
 use crate::discord::words;
+use crate::store::Sha;
 use crate::tickets::outbox;
 use crate::tickets::threads::{Audience, Relay, Standing};
 
@@ -22,7 +23,23 @@ pub(super) struct Part {
     /// Under which it is remembered.
     pub(super) position: usize,
     pub(super) message: Message,
-    pub(super) files: Vec<File>,
+    pub(super) files: Vec<Enclosed>,
+}
+
+/// A file that goes along.
+#[derive(Clone, Debug)]
+pub(super) struct Enclosed {
+    pub(super) name: String,
+    pub(super) content_type: Option<String>,
+    pub(super) size: usize,
+    pub(super) content: Source,
+}
+
+/// Where its bytes are: read only where they are sent.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    Text(String),
+    Kept(Sha),
 }
 
 impl Part {
@@ -104,7 +121,7 @@ fn gone(audience: Audience, relay: &Relay) -> Option<String> {
 struct Text {
     parts: Vec<String>,
     /// What is too long for messages.
-    whole: Option<File>,
+    whole: Option<Enclosed>,
 }
 
 fn text(audience: Audience, relay: &Relay, left_out: &[(String, usize)]) -> Text {
@@ -137,10 +154,11 @@ fn text(audience: Audience, relay: &Relay, left_out: &[(String, usize)]) -> Text
     let foot = format!("\n{}{foot}", words::whole_in_file(&name));
     let room = LONGEST_CONTENT.saturating_sub(foot.chars().count());
     let first = split(&begins, room).into_iter().next().unwrap_or(head);
-    let whole = File {
+    let whole = Enclosed {
         name,
         content_type: Some("text/plain; charset=utf-8".to_owned()),
-        bytes: relay.text.clone().into_bytes(),
+        size: relay.text.len(),
+        content: Source::Text(relay.text.clone()),
     };
     Text { parts: vec![format!("{first}{foot}")], whole: Some(whole) }
 }
@@ -182,18 +200,19 @@ fn headline(audience: Audience, relay: &Relay) -> String {
 }
 
 /// The files in groups that fit into one message each, and names and sizes of those that fit nowhere.
-fn grouped(files: Vec<outbox::File>) -> (Vec<Vec<File>>, Vec<(String, usize)>) {
-    let mut groups: Vec<Vec<File>> = Vec::new();
+fn grouped(files: Vec<outbox::File>) -> (Vec<Vec<Enclosed>>, Vec<(String, usize)>) {
+    let mut groups: Vec<Vec<Enclosed>> = Vec::new();
     let mut left_out = Vec::new();
     let mut size = 0;
     for file in files {
         let name = file_name(file.filename.as_deref());
-        let bytes = file.content.len();
+        let bytes = usize::try_from(file.size).unwrap_or(usize::MAX);
         if bytes == 0 || bytes > LARGEST_FILE {
             left_out.push((name, bytes));
             continue;
         }
-        let file = File { name, content_type: Some(file.content_type), bytes: file.content };
+        let content = Source::Kept(file.sha256);
+        let file = Enclosed { name, content_type: Some(file.content_type), size: bytes, content };
         // The text itself may go as a file with the first group.
         let most = if groups.len() <= 1 { MOST_FILES - 1 } else { MOST_FILES };
         let fits = groups.last().is_some_and(|group| group.len() < most && size + bytes <= LARGEST_MESSAGE);
@@ -257,7 +276,8 @@ mod tests {
 
     fn file(name: &str, size: usize) -> outbox::File {
         let content_type = "application/octet-stream".to_owned();
-        outbox::File { filename: Some(name.to_owned()), content_type, content: vec![1; size] }
+        let size = i64::try_from(size).unwrap();
+        outbox::File { filename: Some(name.to_owned()), content_type, sha256: [1; 32], size }
     }
 
     fn shown(audience: Audience, relay: &Relay, files: Vec<outbox::File>) -> String {
@@ -391,7 +411,7 @@ mod tests {
         let big = (0..9).map(|n| file(&format!("{n}.bin"), 9 << 20)).collect();
         let parts = parts(Audience::Staff, "h", &relay("inbound", "email", "x"), big);
         let sizes: Vec<usize> =
-            parts.iter().map(|part| part.files.iter().map(|file| file.bytes.len()).sum()).collect();
+            parts.iter().map(|part| part.files.iter().map(|file| file.size).sum()).collect();
         assert_eq!(sizes, [18 << 20, 18 << 20, 18 << 20, 18 << 20, 9 << 20]);
     }
 
@@ -403,10 +423,8 @@ mod tests {
         assert!(parts[0].message.content.chars().count() <= LONGEST_CONTENT);
         assert!(parts[0].message.content.ends_with("the whole is in the file message-7.txt"));
         let names: Vec<&str> = parts[0].files.iter().map(|file| file.name.as_str()).collect();
-        assert_eq!(
-            (names, &parts[0].files[0].bytes),
-            (vec!["message-7.txt", "a.txt"], &text.clone().into_bytes())
-        );
+        assert_eq!(names, ["message-7.txt", "a.txt"]);
+        assert!(matches!(&parts[0].files[0].content, Source::Text(whole) if *whole == text));
     }
 
     proptest! {

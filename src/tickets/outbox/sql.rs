@@ -6,6 +6,7 @@ use sqlx::PgPool;
 use super::{Carried, Delivery, Facts, File, Fixed, Purpose, Tried, Unsent, UnsentFilter};
 use crate::ids::{DeliveryId, MessageId, PersonId, TicketId};
 use crate::queue::Tx;
+use crate::store::Sha;
 
 /// Announces the ticket's newest inbound message, or the given one.
 pub(super) async fn insert_notice(
@@ -164,8 +165,7 @@ pub(super) async fn notices_to(tx: &mut Tx, ticket: i64, staff: i64) -> sqlx::Re
 pub(super) async fn files(db: &PgPool, message: i64) -> sqlx::Result<Vec<File>> {
     sqlx::query_as!(
         File,
-        "SELECT a.filename, a.content_type, b.content FROM attachments a JOIN blobs b ON b.sha256 = a.sha256
-         WHERE a.message_id = $1 ORDER BY a.id",
+        r#"SELECT filename, content_type, sha256 AS "sha256: Sha", size FROM attachments WHERE message_id = $1 ORDER BY id"#,
         message
     )
     .fetch_all(db)

@@ -23,10 +23,12 @@ pub(super) async fn messages(
                   CASE WHEN r.kind = 'edited' THEN r.body ELSE m.visible END AS "visible!",
                   CASE WHEN r.kind = 'edited' THEN r.at END AS edited_at,
                   CASE WHEN r.kind = 'deleted' THEN r.at END AS deleted_at,
+                  CASE WHEN r.kind IS NULL THEN m.html END AS html, FALSE AS "remote_images!",
                   m.withdrawn_at IS NOT NULL AS "withdrawn!",
                   m.body, m.sender_class, m.unverified, m.reply_to, m.problems, m.sent_at, m.created_at,
                   COALESCE((SELECT jsonb_agg(jsonb_build_object('id', a.id, 'filename', a.filename,
-                              'content_type', a.content_type, 'size', a.size, 'inline', a.inline) ORDER BY a.id)
+                              'content_type', a.content_type, 'size', a.size, 'inline', a.inline,
+                              'content_id', a.content_id) ORDER BY a.id)
                             FROM attachments a WHERE a.message_id = m.id), '[]')
                     AS "attachments!: sqlx::types::Json<Vec<Attachment>>"
            FROM messages m LEFT JOIN persons p ON p.id = m.author_id

@@ -54,6 +54,8 @@ fn message(id: i64, kind: &str, text: &str) -> Message {
         author_address: Some(author.1.into()),
         visible: text.into(),
         body: text.into(),
+        html: None,
+        remote_images: false,
         edited_at: None,
         deleted_at: None,
         withdrawn: false,
@@ -75,6 +77,7 @@ fn messages() -> Vec<Message> {
         content_type: "image/png".into(),
         size,
         inline: false,
+        content_id: None,
     };
     question.attachments =
         Json(vec![file(Some("bill \"1\".png"), 900), file(None, 9000), file(Some("x"), 5_000_000)]);

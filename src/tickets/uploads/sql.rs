@@ -5,6 +5,7 @@ use sqlx::PgPool;
 
 use super::File;
 use crate::queue::Tx;
+use crate::store::Sha;
 
 pub(super) async fn waiting(tx: &mut Tx, person: i64) -> sqlx::Result<i64> {
     sqlx::query_scalar!(r#"SELECT count(*) AS "n!" FROM uploads WHERE person_id = $1"#, person)
@@ -59,11 +60,11 @@ pub(super) async fn attachment(
 ) -> sqlx::Result<Option<File>> {
     sqlx::query_as!(
         File,
-        "SELECT a.filename, a.content_type, b.content
-         FROM attachments a JOIN messages m ON m.id = a.message_id JOIN blobs b ON b.sha256 = a.sha256
+        r#"SELECT a.filename, a.content_type, a.sha256 AS "sha256: Sha", a.size
+         FROM attachments a JOIN messages m ON m.id = a.message_id
          WHERE a.id = $2 AND m.ticket_id = $1
            AND ($3 OR (m.kind <> 'note' AND m.withdrawn_at IS NULL AND (m.leaves_at IS NULL OR m.leaves_at <= $4)
-                       AND NOT EXISTS (SELECT FROM message_revisions r WHERE r.message_id = m.id AND r.kind = 'deleted')))",
+                       AND NOT EXISTS (SELECT FROM message_revisions r WHERE r.message_id = m.id AND r.kind = 'deleted')))"#,
         ticket,
         attachment,
         for_staff,
@@ -73,29 +74,10 @@ pub(super) async fn attachment(
     .await
 }
 
-pub(super) async fn remove_old(tx: &mut Tx, before: DateTime<Utc>) -> sqlx::Result<Vec<Vec<u8>>> {
-    sqlx::query_scalar!("DELETE FROM uploads WHERE created_at < $1 RETURNING sha256", before)
-        .fetch_all(&mut **tx)
-        .await
-}
-
-pub(super) async fn lock_contents(tx: &mut Tx, contents: &[Vec<u8>]) -> sqlx::Result<()> {
-    sqlx::query!("SELECT sha256 FROM blobs WHERE sha256 = ANY ($1) ORDER BY sha256 FOR UPDATE", contents)
-        .fetch_all(&mut **tx)
-        .await?;
-    Ok(())
-}
-
-pub(super) async fn remove_contents(tx: &mut Tx, contents: &[Vec<u8>]) -> sqlx::Result<()> {
-    sqlx::query!(
-        "DELETE FROM blobs b WHERE sha256 = ANY ($1)
-           AND NOT EXISTS (SELECT FROM attachments a WHERE a.sha256 = b.sha256)
-           AND NOT EXISTS (SELECT FROM uploads u WHERE u.sha256 = b.sha256)",
-        contents
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+pub(super) async fn remove_old(tx: &mut Tx, before: DateTime<Utc>) -> sqlx::Result<u64> {
+    let removed =
+        sqlx::query!("DELETE FROM uploads WHERE created_at < $1", before).execute(&mut **tx).await?;
+    Ok(removed.rows_affected())
 }
 
 /// The counts by status become one row each again. Rows that come meanwhile are left for the next time.

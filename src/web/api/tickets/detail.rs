@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::messages::shown;
 use super::seen;
 use crate::ids::TicketId;
 use crate::tickets::csat::{self, Rating};
@@ -74,9 +75,10 @@ async fn detail(
             one.address = String::new();
         }
     }
+    let messages = read::messages(db, number, is_staff, state.clock.now()).await?;
     let detail = Detail {
         participants,
-        messages: read::messages(db, number, is_staff, state.clock.now()).await?,
+        messages: shown(messages, number, false).await?,
         merged_from: read::merged_from(db, number).await?,
         rating: csat::rating(db, number).await?,
         triage: if is_staff { changes::triage(db, number).await? } else { None },

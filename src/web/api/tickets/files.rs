@@ -10,7 +10,8 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::seen;
+use super::{media, seen};
+use crate::files;
 use crate::ids::{AttachmentId, TicketId};
 use crate::tickets::uploads::{self, Upload};
 use crate::web::State as Shared;
@@ -63,7 +64,11 @@ impl FromRequest<Shared> for Content {
     tag = "tickets",
     params(UploadQuery),
     request_body(content = String, content_type = "*/*", description = "The file; `Content-Type` says what it is"),
-    responses((status = 201, description = "It waits for its message", body = Upload))
+    responses(
+        (status = 201, description = "It waits for its message", body = Upload),
+        (status = 503, description = "Files cannot be stored at the moment", body = crate::web::error::Problem,
+         content_type = "application/problem+json"),
+    )
 )]
 async fn upload(
     State(state): State<Shared>,
@@ -74,16 +79,25 @@ async fn upload(
 ) -> Result<Response, Error> {
     once.replay(&state, &caller).await?;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if bytes.len() > state.config.attachments.max_bytes {
+        return Err(Error::TooLarge);
+    }
     let now = state.clock.now();
     let mut tx = state.db.begin().await?;
-    let kept = uploads::keep(&mut tx, caller.person, query.filename.as_deref(), kind, &bytes, now).await?;
+    uploads::may_send(&mut tx, caller.person).await?;
+    tx.commit().await?;
+    let content = files::Content::new(bytes);
+    state.files.keep(std::slice::from_ref(&content), now).await?;
+    let mut tx = state.db.begin().await?;
+    let kept = uploads::take(&mut tx, caller.person, query.filename.as_deref(), kind, &content, now).await?;
     once.commit(tx, &state, &caller, StatusCode::CREATED, &kept).await
 }
 
 /// Whatever is in a file, it is not run as a page of ours.
 const SANDBOX: &str = "default-src 'none'; sandbox; frame-ancestors 'none'";
 
-/// Reads a file of the conversation. Files of notes are for staff.
+/// Reads a file of the conversation. Files of notes are for staff. Pictures (PNG, JPEG, GIF, WebP) may be shown in a page; all
+/// else is to be saved.
 #[utoipa::path(
     get,
     path = "/api/tickets/{number}/attachments/{id}",
@@ -92,7 +106,11 @@ const SANDBOX: &str = "default-src 'none'; sandbox; frame-ancestors 'none'";
         ("number" = i64, Path, description = "The ticket's number"),
         ("id" = i64, Path, description = "The attachment"),
     ),
-    responses((status = 200, description = "The file", body = String, content_type = "*/*"))
+    responses(
+        (status = 200, description = "The file", body = String, content_type = "*/*"),
+        (status = 503, description = "Files cannot be read at the moment", body = crate::web::error::Problem,
+         content_type = "application/problem+json"),
+    )
 )]
 async fn download(
     State(state): State<Shared>,
@@ -102,17 +120,22 @@ async fn download(
     seen(&state, &caller, number).await?;
     let file = uploads::attachment(&state.db, number, id, caller.is_staff(), state.clock.now()).await?;
     let file = file.ok_or(Error::NotFound)?;
+    let content = state.files.read(file.sha256).await?;
+    let said = uploads::media_type(&file.content_type);
+    let picture = media::picture(&said, &content);
+    let shown = if picture.is_some() { "inline" } else { "attachment" };
+    let name = file.filename.as_deref().unwrap_or("attachment");
     let headers = [
-        (header::CONTENT_TYPE, uploads::media_type(&file.content_type)),
-        (header::CONTENT_DISPOSITION, disposition(file.filename.as_deref().unwrap_or("attachment"))),
+        (header::CONTENT_TYPE, picture.unwrap_or_else(|| media::harmless(&said)).to_owned()),
+        (header::CONTENT_DISPOSITION, disposition(shown, name)),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
         (header::CONTENT_SECURITY_POLICY, SANDBOX.to_owned()),
     ];
-    Ok((headers, file.content).into_response())
+    Ok((headers, content).into_response())
 }
 
 /// RFC 6266: a name that everybody reads, and behind it the right one in UTF-8 (RFC 8187).
-fn disposition(name: &str) -> String {
+fn disposition(shown: &str, name: &str) -> String {
     let plain: String = name
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || " .-_()".contains(c) { c } else { '_' })
@@ -125,7 +148,7 @@ fn disposition(name: &str) -> String {
             exact.push_str(&format!("%{byte:02X}"));
         }
     }
-    format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}")
+    format!("{shown}; filename=\"{plain}\"; filename*=UTF-8''{exact}")
 }
 
 #[cfg(test)]
@@ -134,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_file_name_cannot_leave_its_header() {
-        insta::assert_snapshot!(disposition("bill (1).pdf"), @r#"attachment; filename="bill (1).pdf"; filename*=UTF-8''bill%20%281%29.pdf"#);
-        insta::assert_snapshot!(disposition("Lösung\".exe\r\nX: y"), @r#"attachment; filename="L_sung_.exe__X_ y"; filename*=UTF-8''L%C3%B6sung%22.exe%0D%0AX%3A%20y"#);
+        insta::assert_snapshot!(disposition("attachment", "bill (1).pdf"), @r#"attachment; filename="bill (1).pdf"; filename*=UTF-8''bill%20%281%29.pdf"#);
+        insta::assert_snapshot!(disposition("inline", "Lösung\".exe\r\nX: y"), @r#"inline; filename="L_sung_.exe__X_ y"; filename*=UTF-8''L%C3%B6sung%22.exe%0D%0AX%3A%20y"#);
     }
 }

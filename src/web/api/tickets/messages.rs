@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -17,7 +17,7 @@ use crate::tickets::{self, Channel, StaffMessage, Status, actions, opening};
 use crate::web::State as Shared;
 use crate::web::error::Error;
 use crate::web::idempotency::Once;
-use crate::web::request::{Caller, Input, Named, Number};
+use crate::web::request::{Caller, Input, Named, Number, Params};
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(messages, write)).routes(routes!(take_back))
@@ -30,21 +30,49 @@ struct Messages {
     next_cursor: Option<String>,
 }
 
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct MessagesQuery {
+    /// Load pictures from the net in `html`: their senders learn that it is read. Without it their addresses are in
+    /// `data-remote-src`.
+    #[serde(default)]
+    remote_images: bool,
+}
+
+/// The HTML of messages made ready to be shown, aside: mails may be large.
+pub(super) async fn shown(
+    mut messages: Vec<Message>,
+    number: TicketId,
+    remote_images: bool,
+) -> Result<Vec<Message>, Error> {
+    if messages.iter().all(|message| message.html.is_none()) {
+        return Ok(messages);
+    }
+    let work = tokio::task::spawn_blocking(move || {
+        read::show_html(&mut messages, number, remote_images);
+        messages
+    });
+    work.await.map_err(|error| Error::Internal(error.into()))
+}
+
 /// Reads the conversation of a ticket. Staff also read notes, and what was withdrawn or deleted.
 #[utoipa::path(
     get,
     path = "/api/tickets/{number}/messages",
     tag = "tickets",
-    params(("number" = i64, Path, description = "The ticket's number")),
+    params(("number" = i64, Path, description = "The ticket's number"), MessagesQuery),
     responses((status = 200, description = "Oldest first", body = Messages))
 )]
 async fn messages(
     State(state): State<Shared>,
     caller: Caller,
     Named(number): Number,
+    Params(query): Params<MessagesQuery>,
 ) -> Result<Json<Messages>, Error> {
     seen(&state, &caller, number).await?;
     let messages = read::messages(&state.db, number, caller.is_staff(), state.clock.now()).await?;
+    let messages = shown(messages, number, query.remote_images).await?;
     Ok(Json(Messages { messages, next_cursor: None }))
 }
 

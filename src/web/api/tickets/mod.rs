@@ -19,6 +19,7 @@ mod changing;
 mod detail;
 mod files;
 mod list;
+mod media;
 mod merging;
 mod messages;
 mod opening;
