@@ -35,6 +35,7 @@ mod kill;
 mod linking;
 mod loop_breaker;
 mod machines;
+mod mail_out;
 mod maildir_source;
 mod merge_split;
 mod oidc;

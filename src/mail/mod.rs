@@ -12,6 +12,7 @@ pub mod fields;
 pub mod forward;
 pub mod html;
 pub mod html_text;
+pub mod markdown;
 pub mod mime;
 pub mod parse;
 pub mod reading;
