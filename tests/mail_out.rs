@@ -70,7 +70,16 @@ async fn what_is_answered_stands_below_the_answer_where_that_is_wanted() {
     ");
     let html = read(&reply).html.unwrap_or_default();
     let (_, below) = html.split_once("-- ").expect("a signature");
-    insta::assert_snapshot!(below, @"");
+    insta::assert_snapshot!(below, @r#"
+    <br>
+    Bea</p>
+    <p>On 21 Nov 2026 at 09:00 UTC, Ada wrote:</p>
+    <blockquote type="cite" style="margin:0 0 0 0.8em;border-left:2px solid #cccccc;padding-left:0.8em">I want a refund of &lt;my&gt; invoice.<br>
+    &gt; as you said<br>
+    <br>
+    Ada</blockquote>
+    </div></body></html>
+    "#);
     desk.close().await;
 }
 

@@ -15,6 +15,8 @@ pub mod html_text;
 pub mod markdown;
 pub mod mime;
 pub mod parse;
+#[cfg(test)]
+mod properties;
 pub mod reading;
 pub mod reply;
 pub mod token;
