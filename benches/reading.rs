@@ -127,7 +127,7 @@ fn measure(name: &str, raw: &[u8]) -> bool {
     let is_good = took <= LONGEST && (times <= MOST_MEMORY || raw.len() < 1024 * 1024);
     println!(
         "{name:44} {:6.1} MB {:6.0} ms {times:5.1} ×{}",
-        size(raw.len()) / 1048576.0,
+        size(raw.len()) / 1_048_576.0,
         took.as_secs_f64() * 1000.0,
         if is_good { "" } else { "   over" }
     );
@@ -256,12 +256,16 @@ const WORST: &[(&str, Make)] = &[
     ("delimiters", || mixed(&full("--b\n"))),
     ("almost delimiters", || mixed(&full("--bb\n"))),
     ("parts that are not closed", || {
-        let open = |n: usize| format!("Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n");
-        (0..200_000).map(open).collect::<String>().into_bytes()
+        (0..200_000)
+            .fold(String::new(), |out, n| {
+                out + &format!("Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n")
+            })
+            .into_bytes()
     }),
     ("delimiters of many multiparts", || {
-        let open: String =
-            (0..60).map(|n| format!("Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n")).collect();
+        let open = (0..60).fold(String::new(), |out, n| {
+            out + &format!("Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n")
+        });
         format!("{open}\n{}", full("--no such delimiter is open here\n")).into_bytes()
     }),
     ("mails in mails", || full("Content-Type: message/rfc822\n\n").into_bytes()),
@@ -279,7 +283,7 @@ const WORST: &[(&str, Make)] = &[
     ("broken encoded words", || format!("Subject: {}\n\nx", "=?utf-8?q?".repeat(25_000)).into_bytes()),
     ("parameters", || format!("Content-Type: text/plain{}\n\nx", "; a*0=b".repeat(30_000)).into_bytes()),
     ("continued file name", || {
-        let name: String = (0..20_000).map(|n| format!("; filename*{n}=x")).collect();
+        let name = (0..20_000).fold(String::new(), |out, n| out + &format!("; filename*{n}=x"));
         format!("Content-Type: a/b\nContent-Disposition: attachment{name}\n\nx").into_bytes()
     }),
     ("20,000 nested divs", || markup(&("<div>".repeat(20_000) + "x"))),

@@ -85,7 +85,7 @@ async fn what_is_answered_stands_below_the_answer_where_that_is_wanted() {
 
 /// A mail as it comes back under an answer, in the manner of a mail program: content type and body.
 fn returned(ours: &Read) -> Vec<(&'static str, &'static str, String)> {
-    let cited: String = ours.text.lines().map(|line| format!("> {line}\n")).collect();
+    let cited = ours.text.lines().fold(String::new(), |out, line| out + "> " + line + "\n");
     let html = ours.html.clone().unwrap_or_default();
     vec![
         (

@@ -41,7 +41,7 @@ pub fn reply(text: &str, author: Option<&str>, answered: Option<&Carried>) -> St
                 format!("{}\n", format!("> {line}").trim_end())
             }
         };
-        let cited: String = history(&answered.text).lines().map(line).collect();
+        let cited = history(&answered.text).lines().map(line).collect::<Vec<_>>().concat();
         reply.push_str(&format!("\n{}\n\n{cited}", attribution(answered)));
     }
     reply

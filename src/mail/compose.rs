@@ -172,7 +172,7 @@ fn multipart(builder: MultiPartBuilder, mail: &Outgoing, level: &str) -> MultiPa
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    let hash: String = hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+    let hash = hash.finalize().iter().take(12).fold(String::new(), |out, byte| out + &format!("{byte:02x}"));
     builder.boundary(format!("=_{level}{hash}")).build()
 }
 

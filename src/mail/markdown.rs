@@ -1,4 +1,4 @@
-//! What staff writes, as HTML for a mail: Markdown (CommonMark), made safe. The text as it was written goes beside it.
+//! What staff writes, as HTML for a mail: Markdown (`CommonMark`), made safe. The text as it was written goes beside it.
 //!
 //! Raw HTML is shown as text and pictures become links: nothing that staff paste makes a reader's mail program fetch
 //! something or run something.
@@ -171,7 +171,7 @@ fn broken<'a>(text: &str) -> Vec<Event<'a>> {
     events
 }
 
-/// A text with its addresses of the web as links: CommonMark links only what stands in `<>`.
+/// A text with its addresses of the web as links: `CommonMark` links only what stands in `<>`.
 fn linked(text: CowStr<'_>) -> Vec<Event<'_>> {
     if !text.contains("://") {
         return vec![Event::Text(text)];

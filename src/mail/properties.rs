@@ -112,7 +112,7 @@ fn fields(mail: &Mail) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
     fn any_bytes_are_read_and_nothing_dangerous_is_left(raw in mail()) {

@@ -118,7 +118,7 @@ pub fn is_divider(text: &str) -> bool {
         && DIVIDER.split(", ").any(|words| bare == words || bare.strip_prefix(words).is_some_and(is_by_line))
 }
 
-/// How GroupWise begins the mail that is answered, which it does not mark: `>>> Ann <ann@example.org> 02/02/26 10:00 >>>`,
+/// How Novell's program begins the mail that is answered, which it does not mark: `>>> Ann <ann@example.org> 02/02/26 10:00 >>>`,
 /// or `>>> On 2/2/2026 at 10:00, in message <…>, Ann wrote:`.
 pub fn is_arrowed(text: &str) -> bool {
     let Some(inner) = text.trim().strip_prefix(">>> ").filter(|inner| !inner.starts_with('>')) else {

@@ -150,7 +150,7 @@ const MARKED: &[&str] = &[
 const MAIL: &str = "It is done. Please have a look at it.\n\nBye";
 
 fn cited() -> String {
-    MAIL.lines().map(|line| format!("> {line}\n")).collect()
+    MAIL.lines().fold(String::new(), |out, line| out + "> " + line + "\n")
 }
 
 #[test]

@@ -11,8 +11,8 @@ use super::parse::Mail;
 
 /// Longer text is shown as it is; nobody wrote it.
 const MAX_TEXT: usize = 1024 * 1024;
-/// More lines than this are not taken apart.
-const MAX_LINES: usize = 20_000;
+/// More lines than this are not taken apart; nobody wrote them either.
+const MAX_LINES: usize = 8_000;
 /// A text after cited mail of at most so many lines is a closing, which leaves the mail a plain answer.
 const CLOSING_LINES: usize = 3;
 
@@ -64,7 +64,7 @@ fn text_lines(text: &str) -> Vec<Line> {
             true if !is_tail() => Mark::Quote,
             _ => Mark::Plain,
         };
-        lines.push(Line { mark, text });
+        lines.push(Line { text, mark });
     }
     lines
 }
