@@ -123,6 +123,8 @@ pub struct MailRules {
     pub acknowledge: bool,
     /// Ask requesters how content they were when staff resolves; needs `http.public_url`.
     pub survey: bool,
+    /// Put the message that is answered below a reply, for requesters who keep no mail of their own.
+    pub quote_history: bool,
     pub loop_per_ticket_hour: i64,
     pub loop_per_address_hour: i64,
     pub loop_per_domain_hour: i64,
@@ -179,6 +181,7 @@ impl Default for MailRules {
             undo_seconds: 10,
             acknowledge: true,
             survey: false,
+            quote_history: false,
             loop_per_ticket_hour: 5,
             loop_per_address_hour: 10,
             loop_per_domain_hour: 0,

@@ -36,6 +36,7 @@ mod kill;
 mod linking;
 mod loop_breaker;
 mod machines;
+mod mail_out;
 mod mailbox_alarms;
 mod mailbox_oauth;
 mod maildir_source;

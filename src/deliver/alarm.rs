@@ -177,6 +177,7 @@ impl Alarms {
             reply_to: mailbox.address.clone(),
             subject: words::subject(alarm, phase),
             text: words::mail(alarm, phase, base.as_deref()),
+            html: None,
             attachments: Vec::new(),
             message_id: self.signer.letter_id('w', notice.id, &mailbox.address),
             in_reply_to: None,

@@ -144,6 +144,7 @@ impl Letters {
             reply_to: mailbox.address.clone(),
             subject: letter.subject,
             text: letter.text,
+            html: None,
             attachments: Vec::new(),
             message_id: self.signer.letter_id(prefix, id, &mailbox.address),
             in_reply_to: None,

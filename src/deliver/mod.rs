@@ -267,6 +267,9 @@ impl Deliver {
         let ticket = delivery.ticket;
         let for_staff = delivery.purpose == Purpose::Notice;
         let author = delivery.message.as_ref().and_then(|m| m.author_name.as_deref());
+        let written = delivery.message.as_ref().map_or("", |m| m.text.as_str());
+        // Never a note: what claims to be staff's and is not shown to be is for staff only.
+        let cited = delivery.answers.as_ref().filter(|a| self.config.mail.quote_history && !a.unverified);
         let text = match (delivery.purpose, facts) {
             (Purpose::Notice, Some(facts)) => {
                 let link = self.config.http.public_url.as_ref();
@@ -281,9 +284,7 @@ impl Deliver {
                     link.as_deref(),
                 )
             }
-            (Purpose::Reply, _) => {
-                words::reply(delivery.message.as_ref().map_or("", |m| m.text.as_str()), author)
-            }
+            (Purpose::Reply, _) => words::reply(written, author, cited),
             (Purpose::Survey, _) => words::survey(
                 &delivery.recipient_name,
                 ticket.0,
@@ -317,6 +318,11 @@ impl Deliver {
             },
             subject: compose::subject(ticket.0, &delivery.ticket_subject),
             text,
+            // What a program wrote for all to read alike is text alone.
+            html: match delivery.purpose {
+                Purpose::Reply => words::reply_html(written, author, cited),
+                Purpose::Acknowledgement | Purpose::Notice | Purpose::Survey => None,
+            },
             attachments: Vec::new(),
             message_id: self.signer.message_id(&id_token, &mailbox.address),
             in_reply_to,

@@ -1,5 +1,6 @@
 //! Every sentence that people read in our mails.
 
+use crate::mail::markdown;
 use crate::tickets::loops::Scope;
 use crate::tickets::outbox::{Carried, Facts};
 
@@ -25,12 +26,60 @@ fn greeting(name: &str) -> String {
     if name.is_empty() || name.contains('@') { "Hello,".to_owned() } else { format!("Hello {name},") }
 }
 
-/// To a participant: staff's answer. Nothing is added to what was written but who wrote it.
-pub fn reply(text: &str, author: Option<&str>) -> String {
-    match author {
+/// To a participant: staff's answer. Nothing is added to what was written but who wrote it, and what is answered where
+/// that is wanted.
+pub fn reply(text: &str, author: Option<&str>, answered: Option<&Carried>) -> String {
+    let mut reply = match author {
+        // RFC 3676 §4.3: the delimiter, with its space at the end.
         Some(author) => format!("{}\n\n-- \n{author}\n", text.trim_end()),
         None => format!("{}\n", text.trim_end()),
+    };
+    if let Some(answered) = answered {
+        // RFC 3676 §4.5: a citation in a citation has its marks side by side.
+        let line = |line: &str| {
+            if line.starts_with('>') {
+                format!(">{line}\n")
+            } else {
+                format!("{}\n", format!("> {line}").trim_end())
+            }
+        };
+        let cited = history(&answered.text).lines().map(line).collect::<Vec<_>>().concat();
+        reply.push_str(&format!("\n{}\n\n{cited}", attribution(answered)));
     }
+    reply
+}
+
+/// The same as HTML, what staff wrote read as Markdown. `None`: the text is all there is.
+pub fn reply_html(text: &str, author: Option<&str>, answered: Option<&Carried>) -> Option<String> {
+    let mut html = markdown::html(text)?;
+    if let Some(author) = author {
+        html.push_str(&format!("\n<p>-- <br>\n{}</p>", markdown::escaped(author)));
+    }
+    if let Some(answered) = answered {
+        html.push_str(&format!(
+            "\n<p>{}</p>\n<blockquote type=\"cite\" style=\"margin:0 0 0 0.8em;border-left:2px solid #cccccc;\
+             padding-left:0.8em\">{}</blockquote>",
+            markdown::escaped(&attribution(answered)),
+            markdown::escaped(&history(&answered.text))
+        ));
+    }
+    Some(html)
+}
+
+/// In the form that programs which cut citations off know best.
+fn attribution(answered: &Carried) -> String {
+    let author = answered.author_name.as_deref().unwrap_or("you");
+    format!("On {}, {author} wrote:", answered.written_at.format("%-d %b %Y at %H:%M UTC"))
+}
+
+/// So much of what is answered is repeated, in bytes: the ticket has the whole.
+const LONGEST_HISTORY: usize = 32 * 1024;
+
+fn history(text: &str) -> String {
+    let text = text.trim();
+    let end = (0..=LONGEST_HISTORY.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let start = text.get(..end).unwrap_or_default();
+    if start.len() < text.len() { format!("{start}\n[…]") } else { start.to_owned() }
 }
 
 /// To the requester: how content are you?
@@ -293,6 +342,7 @@ mod tests {
             rfc_id: None,
             refs: vec![],
             text: "Hello,\n\nI was charged twice.".into(),
+            written_at: chrono::DateTime::from_timestamp(1_790_000_000, 0).unwrap(),
             author_name: Some("Ada".into()),
             author_address: None,
             unverified: false,

@@ -1,10 +1,21 @@
 //! Mails as we write them: a pure function from what is to be said to the bytes that are sent.
+//!
+//! By what mail programs put a mail of ours where it belongs, and what of it holds here:
+//!
+//! - Thunderbird and Apple Mail go by References and In-Reply-To: both name the mail that is answered, and References
+//!   the conversation's root too, however long it is.
+//! - Gmail goes by References, and begins a new conversation where the subject changed. Ours is a function of the
+//!   ticket, so all of a ticket's mails have the same; its base subject (RFC 5256 §2.1, which takes tags in brackets
+//!   off) is that of the requester's own mail.
+//! - Outlook goes by In-Reply-To and References, on Exchange also by Thread-Topic and Thread-Index. We write neither of
+//!   these: where they are missing Exchange makes them from the subject and In-Reply-To.
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
-use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
+use lettre::message::{Attachment, Mailbox, MultiPart, MultiPartBuilder, SinglePart};
 use lettre::{Address, Message};
+use sha2::{Digest, Sha256};
 
 /// The header that marks our own mail, so that it is known when it comes back.
 pub const LOOP_HEADER: &str = "X-Ticketd-Loop";
@@ -20,6 +31,8 @@ pub struct Outgoing {
     pub reply_to: String,
     pub subject: String,
     pub text: String,
+    /// The same for programs that show HTML; it must be safe as it is.
+    pub html: Option<String>,
     pub attachments: Vec<(String, String, Vec<u8>)>,
     /// Without `<>`.
     pub message_id: String,
@@ -113,20 +126,54 @@ pub fn compose(mail: &Outgoing) -> anyhow::Result<Vec<u8>> {
         builder =
             builder.header(AutoSubmitted(word.to_owned())).header(AutoResponseSuppress("All".to_owned()));
     }
-    let text = SinglePart::builder().header(ContentType::TEXT_PLAIN).body(mail.text.clone());
-    let message = if mail.attachments.is_empty() {
-        builder.singlepart(text)
-    } else {
-        let mut parts = MultiPart::mixed().singlepart(text);
-        for (name, content_type, content) in &mail.attachments {
-            let kind = ContentType::parse(content_type)
-                .or_else(|_| ContentType::parse("application/octet-stream"))
-                .context("cannot write an attachment's type")?;
-            parts = parts.singlepart(Attachment::new(name.clone()).body(content.clone(), kind));
+    let message = match (&mail.html, mail.attachments.is_empty()) {
+        (None, true) => builder.singlepart(plain(mail)),
+        (Some(html), true) => builder.multipart(alternative(mail, html)),
+        (html, false) => {
+            let parts = multipart(MultiPart::mixed(), mail, "m");
+            let parts = match html {
+                None => parts.singlepart(plain(mail)),
+                Some(html) => parts.multipart(alternative(mail, html)),
+            };
+            builder.multipart(attached(mail, parts)?)
         }
-        builder.multipart(parts)
     };
     Ok(message.context("cannot write the mail")?.formatted())
+}
+
+/// The text. No line is longer than RFC 5322 §2.1.1 allows (998 octets): what is, or is not ASCII, is encoded.
+fn plain(mail: &Outgoing) -> SinglePart {
+    SinglePart::builder().header(ContentType::TEXT_PLAIN).body(mail.text.clone())
+}
+
+/// RFC 2046 §5.1.4: the plainest first, the best last.
+fn alternative(mail: &Outgoing, html: &str) -> MultiPart {
+    let html = format!("<!DOCTYPE html>\n<html><body><div dir=\"auto\">\n{html}\n</div></body></html>\n");
+    let html = SinglePart::builder().header(ContentType::TEXT_HTML).body(html);
+    multipart(MultiPart::alternative(), mail, "a").singlepart(plain(mail)).singlepart(html)
+}
+
+fn attached(mail: &Outgoing, mut parts: MultiPart) -> anyhow::Result<MultiPart> {
+    for (name, content_type, content) in &mail.attachments {
+        let kind = ContentType::parse(content_type)
+            .or_else(|_| ContentType::parse("application/octet-stream"))
+            .context("cannot write an attachment's type")?;
+        parts = parts.singlepart(Attachment::new(name.clone()).body(content.clone(), kind));
+    }
+    Ok(parts)
+}
+
+/// The delimiter follows from the content, so that the same mail is the same bytes, and nobody can write it into a
+/// part (RFC 2046 §5.1.1). `=_` occurs in no encoded part (RFC 2045 §6.7 (8)).
+fn multipart(builder: MultiPartBuilder, mail: &Outgoing, level: &str) -> MultiPart {
+    let mut hash = Sha256::new();
+    let html = mail.html.as_deref().unwrap_or_default();
+    for part in [level, &mail.message_id, &mail.text, html] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let hash = hash.finalize().iter().take(12).fold(String::new(), |out, byte| out + &format!("{byte:02x}"));
+    builder.boundary(format!("=_{level}{hash}")).build()
 }
 
 #[cfg(test)]
@@ -142,6 +189,7 @@ mod tests {
             reply_to: "support+t1.abc@example.org".into(),
             subject: subject(1, "Printer"),
             text: "Hello\n".into(),
+            html: None,
             attachments: vec![],
             message_id: "t1.d1.abc@example.org".into(),
             in_reply_to: Some("a@b".into()),
@@ -173,6 +221,79 @@ mod tests {
 
         Hello
         ");
+    }
+
+    #[test]
+    fn a_mail_with_html_and_a_file_whole() {
+        let mut mail = outgoing();
+        mail.html = Some("<p>Hello</p>".into());
+        mail.automatic = None;
+        mail.attachments = vec![("a.txt".into(), "text/plain".into(), b"x".to_vec())];
+        let text = String::from_utf8(compose(&mail).unwrap()).unwrap().replace('\r', "");
+        let (_, body) = text.split_once("MIME-Version").unwrap();
+        insta::assert_snapshot!(body, @r#"
+        : 1.0
+        Content-Type: multipart/mixed; boundary="=_mdcd3be9933bfd7bae4d2f6b0"
+
+        --=_mdcd3be9933bfd7bae4d2f6b0
+        Content-Type: multipart/alternative; boundary="=_a9170c6d7c96ecd071f83e02c"
+
+        --=_a9170c6d7c96ecd071f83e02c
+        Content-Type: text/plain; charset=utf-8
+        Content-Transfer-Encoding: 7bit
+
+        Hello
+
+        --=_a9170c6d7c96ecd071f83e02c
+        Content-Type: text/html; charset=utf-8
+        Content-Transfer-Encoding: 7bit
+
+        <!DOCTYPE html>
+        <html><body><div dir="auto">
+        <p>Hello</p>
+        </div></body></html>
+
+        --=_a9170c6d7c96ecd071f83e02c--
+        --=_mdcd3be9933bfd7bae4d2f6b0
+        Content-Disposition: attachment; filename="a.txt"
+        Content-Type: text/plain
+        Content-Transfer-Encoding: 7bit
+
+        x
+        --=_mdcd3be9933bfd7bae4d2f6b0--
+        "#);
+        assert_eq!(compose(&mail).unwrap(), compose(&mail).unwrap(), "the same mail is the same bytes");
+    }
+
+    #[test]
+    fn no_line_is_longer_than_a_server_must_take() {
+        let long = ["x".repeat(40_000), "ä".repeat(40_000), "word ".repeat(10_000), "\n".repeat(500)];
+        for text in long {
+            let mut mail = outgoing();
+            mail.html = Some(format!("<p>{text}</p>"));
+            mail.subject = subject(1, &text);
+            mail.to_name = text.clone();
+            mail.references = (0..60).map(|n| format!("{n}{}@example.net", "r".repeat(200))).collect();
+            mail.attachments =
+                vec![(format!("{}.txt", "ä".repeat(120)), "text/plain".into(), text.clone().into())];
+            mail.text = text;
+            let bytes = compose(&mail).unwrap();
+            // RFC 5322 §2.1.1: 998 octets less the line end; and no line end of another kind.
+            for line in bytes.split(|byte| *byte == b'\n') {
+                assert!(line.len() <= 999, "{}", String::from_utf8_lossy(line));
+                assert!(line.is_empty() || line.ends_with(b"\r"), "{}", String::from_utf8_lossy(line));
+            }
+            let read = crate::mail::parse::parse(&bytes);
+            assert_eq!(read.text.replace('\r', "").trim_end(), mail.text.trim_end());
+        }
+    }
+
+    #[test]
+    fn a_subject_of_ours_has_the_base_subject_of_the_mail_it_answers() {
+        use crate::mail::base_subject::base_subject;
+        for original in ["Printer", "Re: Printer", "AW: [#9] Printer"] {
+            assert_eq!(base_subject(&subject(9, original)), "Printer", "{original}");
+        }
     }
 
     #[test]

@@ -12,8 +12,11 @@ pub mod fields;
 pub mod forward;
 pub mod html;
 pub mod html_text;
+pub mod markdown;
 pub mod mime;
 pub mod parse;
+#[cfg(test)]
+mod properties;
 pub mod reading;
 pub mod reply;
 pub mod token;

@@ -127,8 +127,9 @@ fn from_fields(fields: &[Field]) -> Mail {
     let message_id = value("message-id").and_then(fields::message_id);
     let others = |name: &str| -> Vec<String> {
         let same = fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
-        let joined: Vec<u8> = same.flat_map(|field| [field.value.as_slice(), b" "].concat()).collect();
-        let mut ids = fields::ids(&joined);
+        // RFC 5322 §3.6 allows one of each here too; the first that names anything is the author's.
+        let mut ids =
+            same.map(|field| fields::ids(&field.value)).find(|ids| !ids.is_empty()).unwrap_or_default();
         // A mail is not its own ancestor.
         ids.retain(|id| message_id.as_ref() != Some(id));
         ids
@@ -224,7 +225,7 @@ mod tests {
     const MAIL: &str = "Return-Path: <>\r\nDelivered-To: support@example.net\r\nFrom: \"Ann\" <ann@example.org>\r\n\
         To: support@example.net, b@example.org\r\nSubject: =?utf-8?q?x=0D=0ABcc:_v@example.org?=\r\n\
         Date: Mon, 02 Feb 2026 10:00:00 +0200\r\nMessage-ID: <1@x>\r\nMessage-ID: <2@x>\r\n\
-        References: <1@x> <0@x>\r\n\r\nHello\r\n";
+        References: junk\r\nReferences: <1@x> <0@x>\r\nReferences: <2@x>\r\n\r\nHello\r\n";
 
     #[test]
     fn a_mail_is_read() {

@@ -61,6 +61,7 @@ pub struct Carried {
     pub rfc_id: Option<String>,
     pub refs: Vec<String>,
     pub text: String,
+    pub written_at: DateTime<Utc>,
     pub author_name: Option<String>,
     pub author_address: Option<String>,
     pub unverified: bool,

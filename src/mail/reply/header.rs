@@ -118,6 +118,16 @@ pub fn is_divider(text: &str) -> bool {
         && DIVIDER.split(", ").any(|words| bare == words || bare.strip_prefix(words).is_some_and(is_by_line))
 }
 
+/// How Novell's program begins the mail that is answered, which it does not mark: `>>> Ann <ann@example.org> 02/02/26 10:00 >>>`,
+/// or `>>> On 2/2/2026 at 10:00, in message <…>, Ann wrote:`.
+pub fn is_arrowed(text: &str) -> bool {
+    let Some(inner) = text.trim().strip_prefix(">>> ").filter(|inner| !inner.starts_with('>')) else {
+        return false;
+    };
+    let has_date = inner.chars().filter(char::is_ascii_digit).count() >= 4;
+    text.len() < 300 && has_date && (inner.ends_with(">>>") || inner.contains('@') && inner.ends_with(':'))
+}
+
 /// "Forwarded by Ann on 2 Feb": a name and a date may follow.
 fn is_by_line(rest: &str) -> bool {
     rest.starts_with(' ') && rest.len() < 120 && rest.chars().any(|c| c.is_ascii_digit())

@@ -1,8 +1,11 @@
 //! Lines that introduce cited mail: "On Monday, Ann wrote:", as mail programs word it in their languages.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use regex::{Regex, RegexSet};
+
+use crate::mail::decode::is_direction_trick;
 
 /// An introduction is wrapped over at most so many lines.
 pub const MAX_LINES: usize = 5;
@@ -14,9 +17,9 @@ static VERB: LazyLock<RegexSet> = LazyLock::new(|| {
     patterns(&[
         // en de fr es pt it
         r"(?i)\b(wrote|writes|has written)\b",
-        r"(?i)\b(schrieb|schreibt|hat geschrieben|hat am .{0,60} geschrieben)\b",
+        r"(?i)\b(schrieb|schreibt|hat geschrieben|hat .{1,90} geschrieben)\b",
         r"(?i)\b(a|à|ont) ?[ée]crit\b|[ée]crivait\b|\b[ée]crivit\b",
-        r"(?i)\b(escribi[óo]|ha escrito|escreveu|ha scritto|scrive|scrisse|va escriure|ha escrit|escriviu|a écrit)",
+        r"(?i)\b(escribi[óou]|escribiu|ha escrito|escreveu|ha scritto|scrive|scrisse|va escriure|ha escrit|escriviu|a écrit)",
         // nl sv da nb fi is et lv lt
         r"(?i)\b(schreef|het volgende geschreven|skrev|skrifaði|kirjoitti|kirjutas|rakstīja|rašė|parašė)",
         // pl cs sk hu ro sl hr sr
@@ -26,8 +29,9 @@ static VERB: LazyLock<RegexSet> = LazyLock::new(|| {
         // tr el
         r"(?i)(yazdı|şunları yazdı|şunu yazdı|έγραψε|έγραψαν)",
         // zh ja ko vi id th
-        r"(写道|寫道|写到|来信|書きました|のメール|さんからのメール|書き込みました|님이 작성|작성함|썼습니다|đã viết|viết|menulis|เขียนว่า|เขียน)",
+        r"(写道|寫道|写到|来信|書きました|のメール|さんからのメール|書き込みました|님이 작성|작성함|작성[:：]|썼습니다|쓴 글|đã viết|viết|menulis|เขียนว่า|เขียน)",
         // he ar fa
+        r"(ने लिखा|লিখেছেন|எழுதியது)",
         r"(כתב|כתבה|כתב/ה|‏כתב|كتب|كتبت|نوشت)",
     ])
 });
@@ -66,18 +70,33 @@ static GOES_ON: LazyLock<Regex> = LazyLock::new(|| {
 static MOMENT: LazyLock<Regex> = LazyLock::new(|| pattern(r"\d{1,2}[:.]\d{2}\b|\b\d{4}\b"));
 
 /// An address as mail programs write it beside a name.
-static BRACKETED: LazyLock<Regex> = LazyLock::new(|| pattern(r"[<(]\S*[^\s<>]@[^\s<>]+[>)]"));
+static BRACKETED: LazyLock<Regex> = LazyLock::new(|| pattern(r"[<(]\s?\S*[^\s<>]@[^\s<>]+\s?[>)]"));
 
 /// Horde and others name only the person.
 static QUOTING: LazyLock<Regex> = LazyLock::new(|| {
     pattern(r"(?i)^(quoting|zitat von|citando( a)?|citaat van|citerar|en réponse à|cytowanie) .{1,100}:$")
 });
 
+/// The mail's own day: a year, or a date in numbers.
+static DAY: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(^|\D)(19|20)\d{2}(\D|$)|\b\d{1,4}[-./]\s?\d{1,2}[-./]\s?\d{1,4}\b"));
+
+/// And its hour.
+static HOUR: LazyLock<Regex> = LazyLock::new(|| pattern(r"\d{1,2}[:.h]\d{2}"));
+
+/// Who tells of a mail in a sentence speaks of themselves.
+static FIRST_PERSON: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"(?i)\b(i|we|my|our|me|us|ich|wir|mein(e[rmns]?)?|unser(e[rmns]?)?|mir|uns|je|j'ai|nous|mon|ma|notre|yo|mi|nuestro|eu|meu|io|mio|noi|ik|wij|mijn|jag|min|jeg|мы|мне|мой|наш)\b",
+    )
+});
+
 /// Words with which an introduction begins. Where the lines are joined only such a first line may be wrapped.
 static LEAD: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
         r"(?i)^[\s>*_]*(on|at|am|um|le|el|em|no dia|il|il giorno|in data|op|den|på|kl|w dniu|dnia|dne|dňa|în|in|pe|la|",
-        r"στις|στη|vào|pada|lúc|dana|a|el dia|ที่|于|在|ב|بتاريخ|في|hai scritto|on behalf)[\s:,.]|^[\s>*_]*(\d|\p{L}{2,12}\.?,? ?\d)",
+        r"στις|στη|vào|pada|lúc|dana|a|às|el dia|o|på|на|у|v|kuupäev|þann|noong|jn|di|wiadomość napisana|missatge de|",
+        r"ที่|于|在|ב|بتاريخ|في|در تاریخ|hai scritto|on behalf)[\s:,.]|^[\s>*_]*(\d|[\p{L}\p{M}]{2,12}\.?,? ?\d|\p{L}{2,12}\.?, \p{L}{3,12}\.? \d)|^(ב-\d|בתאריך |ในวันที่)",
     ))
 });
 
@@ -86,6 +105,8 @@ static BARE: LazyLock<RegexSet> = LazyLock::new(|| {
     patterns(&[
         r"^[\s>*_]*(\p{L}{1,12}[.,]{1,2} ?)?\d{1,4}([-./:年]|년|\.?,? ).{4,80}[<(「][^\s<>]+@[^\s<>]+[>)」]{1,2}\s?[:：]$",
         r"^[\s>*_]*\d{1,4}[-./年].{3,80}\d{1,2}:\d{2}.{0,120}@.{1,80}[:：]$",
+        // Tutanota
+        r"^[\s>*_]*(\p{L}{3,12}\.? \d{1,2}|\d{1,2}\.? \p{L}{3,12}\.?),? \d{4},? \d{1,2}:\d{2} \p{L}{1,8} [^\s<>]+@[^\s<>]+[:：]$",
         r"^[\s>*_]*\d{4}-\d{2}-\d{2} \d{1,2}:\d{2} (GMT|UTC)[+-]\d{2}:?\d{2} \S.{1,80}$",
     ])
 });
@@ -106,16 +127,28 @@ fn patterns(list: &[&str]) -> RegexSet {
 /// `quote_follows(n)` tells whether cited mail comes after the first n lines.
 pub fn length(lines: &[&str], quote_follows: impl Fn(usize) -> bool) -> usize {
     let mut joined = String::new();
+    let first = lines.first().copied().unwrap_or_default();
+    let is_known = may_wrap(first);
     for (at, line) in lines.iter().enumerate() {
         let line = line.trim();
         if !joined.is_empty() {
             joined.push(' ');
         }
         joined.push_str(line);
-        if joined.len() > MAX_LENGTH || at > 0 && !may_wrap(lines.first().copied().unwrap_or_default()) {
+        if joined.len() > MAX_LENGTH || at > 0 && !(is_known || may_begin(first, lines.get(1))) {
             return 0;
         }
-        if is_introduction(&joined, quote_follows(at + 1)) {
+        let follows = quote_follows(at + 1);
+        // Where nothing says that the first line belongs to it, the others must need that line.
+        let is_one = match at {
+            0 => is_introduction(&joined, follows),
+            _ if is_known => is_introduction(&joined, follows),
+            _ => {
+                let needs_first = || !is_introduction(&lines_of(lines, 1, at), follows);
+                is_whole(&joined, follows) && (names_author_first(lines) || needs_first())
+            }
+        };
+        if is_one {
             return at + 1;
         }
         // A sentence ended: what follows is another one.
@@ -126,8 +159,64 @@ pub fn length(lines: &[&str], quote_follows: impl Fn(usize) -> bool) -> usize {
     0
 }
 
+fn lines_of(lines: &[&str], from: usize, to: usize) -> String {
+    let some: Vec<&str> = lines.iter().take(to + 1).skip(from).map(|line| line.trim()).collect();
+    some.join(" ")
+}
+
 fn may_wrap(first: &str) -> bool {
+    let first = plain_digits(first);
+    let first = first.trim_start_matches('-').trim_start();
     LEAD.is_match(first) && first.chars().any(|c| c.is_ascii_digit()) || names_person(first)
+}
+
+fn names_author_first(lines: &[&str]) -> bool {
+    matches!(lines, [first, second, ..] if is_name_before(first, second))
+}
+
+/// Only a name, with its address on the next line.
+fn is_name_before(first: &str, second: &str) -> bool {
+    first.split_whitespace().count() <= 6 && second.trim().starts_with('<')
+}
+
+/// The start of one whose words nobody here knows: something of a date or of an address stands in it.
+fn may_begin(first: &str, second: Option<&&str>) -> bool {
+    let first = plain_digits(first);
+    second.is_some_and(|line| is_name_before(&first, line))
+        || first.trim_end().ends_with(['<', '('])
+        || DAY.is_match(&first)
+        || BRACKETED.is_match(&first)
+}
+
+/// Names the author with their address, the day and the hour, whatever the language; or an address at the start, a day
+/// and the verb.
+fn is_whole(text: &str, quote_follows: bool) -> bool {
+    let text = bare(text);
+    BRACKETED.is_match(&text)
+        && DAY.is_match(&text)
+        && (HOUR.is_match(&text) || VERB.is_match(&text))
+        && is_introduction(&text, quote_follows)
+}
+
+/// Marks of direction, which hide where a text ends, taken off.
+fn bare(text: &str) -> String {
+    plain_digits(text).trim().to_owned()
+}
+
+/// Digits of Arabic and Persian as the patterns know them, without marks of direction.
+fn plain_digits(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let plain = |c: char| {
+        let value = match c {
+            '\u{660}'..='\u{669}' => u32::from(c) - 0x660,
+            '\u{6f0}'..='\u{6f9}' => u32::from(c) - 0x6f0,
+            _ => return c,
+        };
+        char::from_digit(value, 10).unwrap_or(c)
+    };
+    Cow::Owned(text.chars().filter(|c| !is_direction_trick(*c)).map(plain).collect())
 }
 
 /// Begins with a name and an address: "Ann Example <ann@example.org> wrote". Not "I asked ann@example.org".
@@ -147,14 +236,27 @@ fn is_introduction(text: &str, quote_follows: bool) -> bool {
     let is_dressing = |c: char| c.is_whitespace() || matches!(c, '*' | '_' | '\u{200e}' | '\u{200f}');
     // Yahoo puts dashes before it.
     let text = if text.starts_with("--") { text.trim_matches('-') } else { text };
+    let text = plain_digits(text);
     let text = text.trim_matches(is_dressing);
+    let ends = text.ends_with([':', '：']) || ends_with_verb(text);
+    if !ends && !text.starts_with(|c: char| c.is_ascii_digit()) {
+        return false;
+    }
     if BARE.is_match(text) || quote_follows && DATED_PERSON.is_match(text) {
         return true;
     }
-    let ends = text.ends_with([':', '：']) || ends_with_verb(text);
     if quote_follows && ends && (QUOTING.is_match(text) || BRACKETED.is_match(text) && MOMENT.is_match(text))
     {
         // An address, a moment and the cited mail below: whatever the language.
+        return true;
+    }
+    if ends
+        && BRACKETED.is_match(text)
+        && DAY.is_match(text)
+        && HOUR.is_match(text)
+        && !FIRST_PERSON.is_match(text)
+    {
+        // An address, a day, an hour, and nobody who tells of it: no sentence.
         return true;
     }
     if !ends || OWN.is_match(text) && !quote_follows {
@@ -167,6 +269,7 @@ fn is_introduction(text: &str, quote_follows: bool) -> bool {
         return LEAD.is_match(text)
             || is_short_before_address(text)
             || is_short_name(text)
+            || is_dated_name(text)
             || EVIDENCE.is_match(text) && names_person(text);
     }
     // "The server wrote into its log:" has no name after the verb, or none at all.
@@ -197,8 +300,11 @@ pub fn is_tail(text: &str) -> bool {
 
 /// Not in the middle of a sentence: it begins with a word for a date, a name and an address, or an address.
 fn begins_like_one(text: &str) -> bool {
-    LEAD.is_match(text) || names_person(text)
+    LEAD.is_match(text) || names_person(text) || AUTHOR_AT.is_match(text)
 }
+
+/// "Ann 于 2026/2/2 10:00 写道"
+static AUTHOR_AT: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\S.{0,60}(于|於)\s?\d{4}"));
 
 /// "ann via Desk <desk@example.net> wrote:" with the cited mail below.
 fn is_short_before_address(text: &str) -> bool {
@@ -212,6 +318,12 @@ fn is_short_name(text: &str) -> bool {
     text.split_whitespace().count() <= 6
         && first.is_some_and(char::is_uppercase)
         && !text.contains([',', '.', ';'])
+}
+
+/// "Ann Example kirjoitti 2.2.2026 klo 10.00:" with the cited mail below.
+fn is_dated_name(text: &str) -> bool {
+    let is_name = text.chars().next().is_some_and(char::is_uppercase);
+    is_name && text.split_whitespace().count() <= 9 && DAY.is_match(text) && HOUR.is_match(text)
 }
 
 /// Some leave the colon out.

@@ -11,8 +11,8 @@ use super::parse::Mail;
 
 /// Longer text is shown as it is; nobody wrote it.
 const MAX_TEXT: usize = 1024 * 1024;
-/// More lines than this are not taken apart.
-const MAX_LINES: usize = 20_000;
+/// More lines than this are not taken apart; nobody wrote them either.
+const MAX_LINES: usize = 8_000;
 /// A text after cited mail of at most so many lines is a closing, which leaves the mail a plain answer.
 const CLOSING_LINES: usize = 3;
 
@@ -57,7 +57,14 @@ fn text_lines(text: &str) -> Vec<Line> {
         let is_cited = text.trim_start().starts_with('>');
         // "On … <\n> wrote:" is an introduction that was wrapped inside an address.
         let is_tail = || intro::is_tail(&text) && lines.last().is_some_and(|last| last.mark == Mark::Plain);
-        lines.push(Line { mark: if is_cited && !is_tail() { Mark::Quote } else { Mark::Plain }, text });
+        let follows_quote =
+            || lines.iter().rev().find(|l| !l.text.is_empty()).is_some_and(|l| l.mark == Mark::Quote);
+        let mark = match is_cited {
+            true if header::is_arrowed(&text) && !follows_quote() => Mark::Cut,
+            true if !is_tail() => Mark::Quote,
+            _ => Mark::Plain,
+        };
+        lines.push(Line { text, mark });
     }
     lines
 }
@@ -366,5 +373,7 @@ fn kept(lines: &[Line], kinds: &[Kind]) -> String {
     html_text::join(&kept)
 }
 
+#[cfg(test)]
+mod introductions;
 #[cfg(test)]
 mod tests;

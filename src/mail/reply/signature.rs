@@ -71,10 +71,10 @@ pub fn mark(lines: &[Line], mark: &mut impl FnMut(usize)) {
 fn mark_list_footer(lines: &[Line], mark: &mut impl FnMut(usize)) {
     for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.mark == Mark::Plain) {
         let next = lines.get(at + 1).map(|next| next.text.to_lowercase()).unwrap_or_default();
-        if line.text.trim().len() >= 20
-            && super::header::is_rule(&line.text)
-            && next.trim_end().ends_with("mailing list")
-        {
+        // Mailman's rule is 47 long; programs that wrap lines leave less of it, down to two.
+        let rule = line.text.trim();
+        let is_rule = super::header::is_rule(rule) || rule == "__";
+        if is_rule && next.trim_end().ends_with("mailing list") {
             let block = lines.iter().enumerate().skip(at).take(6);
             block.take_while(|(_, line)| !is_gap(Some(line))).for_each(|(index, _)| mark(index));
         }

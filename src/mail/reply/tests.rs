@@ -10,7 +10,7 @@ fn mail(kind: &str, subject: &str, body: &str) -> Mail {
     )
 }
 
-fn reply(body: &str) -> String {
+pub(super) fn reply(body: &str) -> String {
     visible(&mail("plain", "Re: x", body))
 }
 

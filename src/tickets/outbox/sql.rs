@@ -68,9 +68,9 @@ pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delive
                               AND e.recipient_id = d.recipient_id AND e.id < d.id) AS "is_first!",
                   m.id AS "m_id?",
                   COALESCE((SELECT v.body FROM message_revisions v WHERE v.message_id = m.id AND v.kind = 'edited'
-                            ORDER BY v.id DESC LIMIT 1), m.visible) AS "m_text?", ma.name AS "m_author?",
+                            ORDER BY v.id DESC LIMIT 1), m.visible) AS "m_text?", m.created_at AS "m_at?", ma.name AS "m_author?",
                   a.id AS "a_id?", a.rfc_id AS a_rfc_id, a.refs AS "a_refs?", a.visible AS "a_text?",
-                  a.unverified AS "a_unverified?", a.problems AS a_problems, aa.name AS "a_author?",
+                  a.created_at AS "a_at?", a.unverified AS "a_unverified?", a.problems AS a_problems, aa.name AS "a_author?",
                   (SELECT i.address FROM identities i WHERE i.person_id = a.author_id AND i.channel = 'email'
                    ORDER BY i.id LIMIT 1) AS a_address,
                   (SELECT e.data->>'why' FROM ticket_events e
@@ -117,6 +117,7 @@ pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delive
             rfc_id: None,
             refs: Vec::new(),
             text: r.m_text.unwrap_or_default(),
+            written_at: r.m_at.unwrap_or_default(),
             author_name: r.m_author,
             author_address: None,
             unverified: false,
@@ -130,6 +131,7 @@ pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delive
             rfc_id: r.a_rfc_id,
             refs: r.a_refs.unwrap_or_default(),
             text: r.a_text.unwrap_or_default(),
+            written_at: r.a_at.unwrap_or_default(),
             author_name: r.a_author,
             author_address: r.a_address,
             unverified: r.a_unverified.unwrap_or(false),
