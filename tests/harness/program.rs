@@ -183,9 +183,11 @@ impl Place {
         path
     }
 
-    /// Writes the configuration, and says where it is.
+    /// Writes the configuration, and says where it is. Files are kept in this folder.
     pub fn config(&self, text: &str) -> String {
-        self.file("ticketd.toml", text).display().to_string()
+        let is_placed = text.contains("data_dir") || text.contains("[attachments");
+        let files = if is_placed { "" } else { "[attachments]\npath = \"attachments\"\n" };
+        self.file("ticketd.toml", &format!("{text}\n{files}")).display().to_string()
     }
 
     /// What changes from run to run is taken out of a message: this folder, and these other words.
