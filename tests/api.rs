@@ -447,16 +447,16 @@ async fn health_says_what_is_wrong_and_every_answer_is_guarded() {
     assert_eq!((alive.status, alive.body.as_str()), (200, "ok\n"));
     let ready = get(&api, "/readyz").await;
     assert_eq!(ready.status, 503, "no reader runs in this test: {}", ready.body);
-    insta::assert_snapshot!(ready.body, @r#"{"database":"ok","migrations":"ok","ready":false,"sources":{"support":"not read yet"}}"#);
+    insta::assert_snapshot!(ready.body, @r#"{"alarms":[],"database":"ok","migrations":"ok","ready":false,"sources":{"support":"not read yet"}}"#);
     ticketd::ingest::note_health(&desk.db, &desk.clock, "support", None).await.expect("health");
     let ready = get(&api, "/readyz").await;
     assert_eq!(ready.status, 200);
-    insta::assert_snapshot!(ready.body, @r#"{"database":"ok","migrations":"ok","ready":true,"sources":{"support":"ok"}}"#);
+    insta::assert_snapshot!(ready.body, @r#"{"alarms":[],"database":"ok","migrations":"ok","ready":true,"sources":{"support":"ok"}}"#);
     let failing = Some("the server refused login");
     ticketd::ingest::note_health(&desk.db, &desk.clock, "support", failing).await.expect("health");
     let ready = get(&api, "/readyz").await;
     assert_eq!(ready.status, 503);
-    insta::assert_snapshot!(ready.body, @r#"{"database":"ok","migrations":"ok","ready":false,"sources":{"support":{"checked_at":"2026-11-21T09:00:00Z","error":"the server refused login","failing_since":"2026-11-21T09:00:00Z"}}}"#);
+    insta::assert_snapshot!(ready.body, @r#"{"alarms":[],"database":"ok","migrations":"ok","ready":false,"sources":{"support":{"checked_at":"2026-11-21T09:00:00Z","error":"the server refused login","failing_since":"2026-11-21T09:00:00Z"}}}"#);
     for (path, status) in [("/", 200), ("/healthz", 200), ("/api/tickets", 401), ("/nothing", 404)] {
         let answer = get(&api, path).await;
         assert_eq!(answer.status, status, "{path}");
@@ -478,7 +478,7 @@ async fn when_the_database_is_away_the_answer_is_503_and_tells_nothing_of_the_in
     insta::assert_snapshot!(refused.problem(), @"503: something went wrong on our side; it has been logged");
     let ready = get(&bea, "/readyz").await;
     assert_eq!(ready.status, 503);
-    insta::assert_snapshot!(ready.body, @r#"{"database":"does not answer","migrations":"not known","ready":false,"sources":{"support":"not known"}}"#);
+    insta::assert_snapshot!(ready.body, @r#"{"alarms":"not known","database":"does not answer","migrations":"not known","ready":false,"sources":{"support":"not known"}}"#);
     assert_eq!(get(&bea, "/healthz").await.status, 200, "the process lives");
     assert_eq!(desk.expects_errors().len(), 1);
     desk.close_without_database();

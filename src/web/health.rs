@@ -77,7 +77,7 @@ pub(super) async fn ready(State(state): State<Shared>) -> Response {
     }
     let is_ready = database == "ok" && migrations == "ok" && sources.values().all(|s| s == "ok");
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let alarms: Vec<Value> = alarms.unwrap_or_default().iter().map(told).collect();
+    let alarms = alarms.map_or_else(|| json!("not known"), |open| open.iter().map(told).collect());
     let body = json!({
         "ready": is_ready, "database": database, "migrations": migrations, "sources": sources, "alarms": alarms
     });
