@@ -14,9 +14,10 @@ use ticketd::people::Role;
 use ticketd::sources::{self, imap};
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::desk::{Desk, Plan, fresh_user};
-use crate::harness::dovecot::Dovecot;
+use crate::harness::desk::{Desk, Plan, configuration, fresh_user};
+use crate::harness::dovecot::{Dovecot, PASSWORD};
 use crate::harness::mail::mail;
+use crate::harness::program::{Place, run, url_of};
 use crate::harness::smtp::SmtpSink;
 use crate::harness::token_server::{CLIENT_SECRET, TokenServer};
 use crate::harness::wait::until;
@@ -436,5 +437,39 @@ async fn what_was_encrypted_with_a_secret_of_before_is_still_read() {
     assert_eq!(token(std::slice::from_ref(&old)).await.expect("a token"), "at1");
     assert_eq!(token(&[new.clone(), old]).await.expect("a token"), "at2");
     assert_eq!(token(std::slice::from_ref(&new)).await.expect("a token"), "at3");
+    office.close().await;
+}
+
+#[tokio::test]
+async fn doctor_says_whether_the_grant_and_the_login_are_good_and_what_to_do() {
+    let office = Office::open().await;
+    let place = Place::new();
+    let more = format!("[database]\nurl = \"{}\"\n", url_of(&office.desk.db));
+    let text =
+        configuration(&office.desk.user, office.dovecot.imap_port(), office.desk.sink.port(), "", &more);
+    let text = text.replacen(&format!("password = \"{PASSWORD}\""), &office.tokens.section(""), 1);
+    let config = place.config(&text);
+    let said = async || {
+        let ran = run(&["doctor", "--config", &config], "").await;
+        let lines = ran.out.lines().filter(|line| line.contains("support imap"));
+        let port = office.dovecot.imap_port().to_string();
+        (ran.code, lines.collect::<Vec<_>>().join("\n").replace(&port, "PORT"))
+    };
+    let (code, lines) = said().await;
+    insta::assert_snapshot!(lines, @"
+    ok    mailbox support imap oauth files: is readable
+    ok    mailbox support imap oauth: the token server gives access tokens
+    ok    mailbox support imap: 127.0.0.1:PORT takes the login; INBOX holds 0 mails
+    ");
+    assert_eq!(code, Some(0));
+    office.tokens.revokes_grant();
+    let (code, lines) = said().await;
+    insta::assert_snapshot!(lines, @"
+    ok    mailbox support imap oauth files: is readable
+    FAIL  mailbox support imap oauth: the token server refuses the refresh token of mailbox support (invalid_grant): it was revoked or has expired: put a new one into oauth.refresh_token_file
+    FAIL  mailbox support imap: the token server refuses the refresh token of mailbox support (invalid_grant): it was revoked or has expired: put a new one into oauth.refresh_token_file
+    ");
+    assert_eq!(code, Some(1));
+    office.desk.settle().await;
     office.close().await;
 }
