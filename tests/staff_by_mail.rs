@@ -30,10 +30,6 @@ async fn last(desk: &Desk, number: i64) -> Message {
     desk.conversation(number).await.pop().expect("a message")
 }
 
-async fn kinds(desk: &Desk, number: i64) -> Vec<String> {
-    desk.events(number).await.into_iter().map(|event| event.kind).collect()
-}
-
 #[tokio::test]
 async fn staff_is_believed_where_the_trusted_server_vouches_for_them_and_nowhere_else() {
     let desk = desk("authserv_id = \"mx.example.org\"").await;
@@ -173,8 +169,11 @@ async fn commands_of_a_stranger_or_a_customer_are_text() {
     desk.close().await;
 }
 
+const TRUSTED: &str = "authserv_id = \"mx.example.org\"";
+const PASS: &str = "mx.example.org; dmarc=pass header.from=example.org";
+
 fn forward(body: &str) -> Mail {
-    mail(BEA, "Fwd: The printer", body)
+    mail(BEA, "Fwd: The printer", body).with("Authentication-Results", PASS)
 }
 
 const COPIED: &str = "#fwd\nShe called twice.\n\n---------- Forwarded message ---------\nFrom: Ada Example <ada@example.net>\n\
@@ -182,7 +181,7 @@ const COPIED: &str = "#fwd\nShe called twice.\n\n---------- Forwarded message --
 
 #[tokio::test]
 async fn a_mail_that_staff_passes_on_is_a_ticket_of_whoever_wrote_it() {
-    let desk = desk("").await;
+    let desk = desk(TRUSTED).await;
     desk.handles(&forward(COPIED)).await;
     let ticket = desk.ticket(1001).await;
     assert_eq!((ticket.subject.as_str(), ticket.requester_name.as_str()), ("The printer", "Ada Example"));
@@ -202,7 +201,7 @@ async fn a_mail_that_staff_passes_on_is_a_ticket_of_whoever_wrote_it() {
 
 #[tokio::test]
 async fn a_mail_that_is_passed_on_as_an_attachment_keeps_its_files_and_its_thread() {
-    let desk = desk("").await;
+    let desk = desk(TRUSTED).await;
     let inner = "From: Ada <ada@example.net>\nTo: bea@example.org\nSubject: The printer\nMessage-ID: <origin@client.example>\n\
         Date: Sat, 21 Nov 2026 08:00:00 +0000\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=i\n\n\
         --i\nContent-Type: text/plain\n\nMy printer is on fire.\n--i\nContent-Type: image/png; name=fire.png\n\
@@ -224,7 +223,7 @@ async fn a_mail_that_is_passed_on_as_an_attachment_keeps_its_files_and_its_threa
 
 #[tokio::test]
 async fn a_mail_that_nobody_can_be_asked_about_is_the_forwarders_ticket() {
-    let desk = desk("").await;
+    let desk = desk(TRUSTED).await;
     let cases = [
         ("#fwd\nHello", "no mail with the address of its author is in it"),
         (&COPIED.replace("ada@example.net", "cem@example.org"), "who wrote the mail in it is staff, or we"),
@@ -247,14 +246,59 @@ async fn a_mail_that_nobody_can_be_asked_about_is_the_forwarders_ticket() {
 }
 
 #[tokio::test]
-async fn a_forward_needs_the_trusted_servers_word_too() {
-    let desk = desk("authserv_id = \"mx.example.org\"").await;
+async fn a_forward_needs_the_trusted_servers_word_and_from_alone_gives_nothing() {
+    let trusting = desk(TRUSTED).await;
+    trusting.handles(&forward(COPIED).without("Authentication-Results")).await;
+    assert_eq!(trusting.ticket(1001).await.requester_name, "Bea");
+    trusting.close().await;
+
+    let desk = desk("").await;
     desk.handles(&forward(COPIED)).await;
-    assert_eq!(desk.ticket(1001).await.requester_name, "Bea");
-    assert!(kinds(&desk, 1001).await.contains(&"opened".to_owned()));
-    let pass = "mx.example.org; dmarc=pass header.from=example.org";
-    desk.handles(&forward(COPIED).with("Authentication-Results", pass)).await;
-    assert_eq!(desk.ticket(1002).await.requester_name, "Ada Example");
+    assert_eq!(desk.ticket(1001).await.requester_name, "Bea", "no server is trusted to know");
+    let problems = last(&desk, 1001).await.problems.unwrap_or_default();
+    assert!(
+        problems.contains("#fwd was not followed: it takes authserv_id in the configuration"),
+        "{problems}"
+    );
+    assert_eq!(desk.mails_to("ada@example.net").len(), 0);
+    assert_eq!(desk.conversation(1001).await.len(), 1, "and nothing is noted in her name");
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn a_machines_mail_that_is_passed_on_is_not_acknowledged_and_a_forms_answers_who_asked() {
+    let desk = desk(TRUSTED).await;
+    let attached = |header: &str| {
+        let inner = format!(
+            "{header}\nTo: bea@example.org\nSubject: Disk full\nMessage-ID: <{}@x>\n\nOn db1.",
+            header.len()
+        );
+        let body = format!(
+            "--o\nContent-Type: text/plain\n\n#fwd\n--o\nContent-Type: message/rfc822\n\n{inner}\n--o--\n"
+        );
+        forward(&body).with("Content-Type", "multipart/mixed; boundary=o")
+    };
+    desk.handles(&attached("From: nagios@example.net\nAuto-Submitted: auto-generated")).await;
+    assert_eq!(last(&desk, 1001).await.sender_class, "auto_reply");
+    assert_eq!(desk.mails_to("nagios@example.net").len(), 0);
+    desk.handles(&attached("From: support@example.org\nReply-To: Ada <ada@example.net>")).await;
+    assert_eq!(desk.ticket(1002).await.requester_name, "Ada");
+    desk.handles(&attached("From: Cleo <cleo@example.net>\nReply-To: desk@example.net")).await;
+    assert_eq!(desk.participants(1003).await, [("requester".to_owned(), "desk@example.net".to_owned())]);
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn commands_below_the_quoted_notice_are_commands_too() {
+    let desk = desk("").await;
+    let notice = ada_asks(&desk).await;
+    let quoted = text(&notice).replace('\n', "\n> ");
+    let below = format!(
+        "On Sat, Nov 21, 2026 at 10:00 AM Support <support@example.org> wrote:\n> {quoted}\n\n#assign cem\n#priority low\n"
+    );
+    desk.handles(&mail(BEA, "", &below).answering(&notice)).await;
+    let ticket = desk.ticket(1001).await;
+    assert_eq!((ticket.assignee_name.as_deref(), ticket.priority.as_str()), (Some("Cem"), "low"));
     desk.close().await;
 }
 

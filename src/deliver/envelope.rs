@@ -1,31 +1,36 @@
 //! The envelope of a mail: whom a bounce goes to, and when the recipient's domain takes more.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::anyhow;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Deliver, domain, purpose};
 use crate::config::Mailbox;
 use crate::mail::address;
 use crate::mail::token::Token;
-use crate::queue::JobError;
+use crate::queue::{Claimed, JobError};
 use crate::tickets::outbox::{self, Attempt, Delivery};
 use crate::tickets::pacing;
 
-/// Mailboxes whose server lets nothing leave but under their plain address.
+/// Mailboxes whose server lets nothing leave but under their plain address, and since when that is known.
 #[derive(Clone, Debug, Default)]
-pub struct PlainSenders(Arc<Mutex<BTreeSet<String>>>);
+pub struct PlainSenders(Arc<Mutex<BTreeMap<String, DateTime<Utc>>>>);
+
+/// A server may have been put right, or was misunderstood.
+const BELIEVED: TimeDelta = TimeDelta::hours(24);
 
 impl PlainSenders {
-    fn has(&self, mailbox: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(mailbox)
+    fn has(&self, mailbox: &str, now: DateTime<Utc>) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(mailbox).is_some_and(|since| now - *since < BELIEVED)
     }
 
     /// True: it is new.
-    fn learn(&self, mailbox: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(mailbox.to_owned())
+    fn learn(&self, mailbox: &str, now: DateTime<Utc>) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(mailbox.to_owned(), now).is_none()
     }
 }
 
@@ -40,7 +45,7 @@ impl Deliver {
     }
 
     /// Not now, where the domain asked for less, or gets as much as is allowed.
-    pub(super) async fn wait_for_domain(&self, delivery: &Delivery) -> Result<(), JobError> {
+    pub(super) async fn wait_for_domain(&self, job: &Claimed, delivery: &Delivery) -> Result<(), JobError> {
         let Some(domain) = domain(&delivery.address) else { return Ok(()) };
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
@@ -48,8 +53,9 @@ impl Deliver {
         tx.commit().await?;
         let Some((at, why)) = wait else { return Ok(()) };
         let pause = (at - now).to_std().unwrap_or_default();
-        // Spread, or all of them would ask again at once.
-        let pause = pause + Duration::from_millis(rand::random_range(0..=1000));
+        // Spread, and the longer the more often it was asked, or thousands that wait would ask again at once.
+        let spread = (1000 * u64::from(job.attempt.unsigned_abs())).min(120_000);
+        let pause = pause + Duration::from_millis(rand::random_range(0..=spread));
         Err(JobError::RetryAfter(pause, anyhow!("the recipient's domain is left alone for now: {why}")))
     }
 
@@ -57,7 +63,7 @@ impl Deliver {
     pub(super) async fn send(&self, delivery: &Delivery, mailbox: &Mailbox) -> Result<Attempt, JobError> {
         let fixed = delivery.envelope_from.as_deref().unwrap_or("");
         let is_verp = !fixed.is_empty() && fixed != mailbox.address;
-        if is_verp && self.plain_senders.has(&mailbox.name) {
+        if is_verp && self.plain_senders.has(&mailbox.name, self.clock.now()) {
             return Ok(self.send_from(&mailbox.address, delivery, mailbox).await);
         }
         let attempt = self.send_from(fixed, delivery, mailbox).await;
@@ -69,7 +75,8 @@ impl Deliver {
         outbox::record_attempt(&mut tx, delivery.id, &attempt, 0, self.clock.now()).await?;
         tx.commit().await?;
         let plain = self.send_from(&mailbox.address, delivery, mailbox).await;
-        if matches!(plain, Attempt::Sent { .. }) && self.plain_senders.learn(&mailbox.name) {
+        if matches!(plain, Attempt::Sent { .. }) && self.plain_senders.learn(&mailbox.name, self.clock.now())
+        {
             tracing::warn!(
                 mailbox = mailbox.name,
                 "the mail server of {} refuses signed return paths: bounces are read without them; set verp = false",
@@ -86,12 +93,22 @@ impl Deliver {
     }
 }
 
-/// Whether a refusal is about who sends: RFC 3463 §3.2 X.1.7 and X.1.8, Microsoft's 5.7.60, or the words that servers use.
+/// Whether a refusal is about who sends: RFC 3463 §3.2 X.1.7 and X.1.8, Microsoft's 5.7.60, or the words of Postfix and Exim.
 fn is_about_sender(answer: &str) -> bool {
     let answer = answer.to_lowercase();
-    ["5.1.7", "5.1.8", "5.7.60", "sender", "mail from", "from address", "send as"]
-        .iter()
-        .any(|words| answer.contains(words))
+    let says = |words: &&str| answer.contains(*words);
+    [
+        "5.1.7",
+        "5.1.8",
+        "5.7.60",
+        "sender address rejected",
+        "sender rejected",
+        "not owned by",
+        "send as this sender",
+        "sender verify failed",
+    ]
+    .iter()
+    .any(says)
 }
 
 #[cfg(test)]
@@ -106,6 +123,7 @@ mod tests {
             ("501 5.1.7 Bad sender's mailbox address syntax", true),
             ("550 5.1.1 <ada@example.net>: user unknown", false),
             ("554 5.7.1 spam", false),
+            ("550 5.7.1 poor reputation of the sender's network", false),
         ] {
             assert_eq!(is_about_sender(answer), want, "{answer}");
         }

@@ -54,6 +54,23 @@ pub struct Deliver {
 impl Deliver {
     /// Sends one delivery, or says why not.
     pub async fn run(&self, job: &Claimed) -> Result<Done, JobError> {
+        let result = self.try_once(job).await;
+        let now = self.clock.now();
+        if let (Err(JobError::Retry(error) | JobError::RetryAfter(_, error)), true) =
+            (&result, job.is_last(now))
+        {
+            // Whatever kept it from leaving: that it will not is shown on the ticket.
+            let delivery = outbox::delivery(&self.db, DeliveryId(job.subject)).await?;
+            if let Some(delivery) = delivery.filter(|delivery| delivery.state == "waiting") {
+                let mut tx = self.db.begin().await?;
+                outbox::mark_unsent(&mut tx, &delivery, "failed", &format!("{error:#}"), now).await?;
+                tx.commit().await?;
+            }
+        }
+        result
+    }
+
+    async fn try_once(&self, job: &Claimed) -> Result<Done, JobError> {
         let id = DeliveryId(job.subject);
         let Some(mut delivery) = outbox::delivery(&self.db, id).await? else {
             return Err(JobError::Fail(anyhow!("there is no delivery {id}")));
@@ -77,7 +94,7 @@ impl Deliver {
             delivery.envelope_from = Some(fixed.envelope_from);
             crash::point("deliver.fixed");
         }
-        self.wait_for_domain(&delivery).await?;
+        self.wait_for_domain(job, &delivery).await?;
         let begun = Instant::now();
         let attempt = self.send(&delivery, &mailbox).await?;
         crash::point("deliver.sent");

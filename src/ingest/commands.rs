@@ -75,12 +75,10 @@ pub(super) fn is_forward(text: &str) -> bool {
 /// Whether the commands of a mail may change who has a ticket: then assignments take turns, which begins before anything
 /// is locked.
 pub(super) fn may_assign(text: &str) -> bool {
-    let first = |words: &&str| words.split_whitespace().next().unwrap_or_default().to_lowercase();
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    lines
-        .map_while(command_line)
-        .take(MOST)
-        .any(|words| matches!(first(&words).as_str(), "assign" | "claim" | "release"))
+    let first = |words: &str| words.split_whitespace().next().unwrap_or_default().to_lowercase();
+    // Any line: the answer may stand below the quoted notice.
+    let mut words = text.lines().filter_map(command_line).map(first);
+    words.any(|word| matches!(word.as_str(), "assign" | "claim" | "release"))
 }
 
 /// `#word` at the start of a line. `# Title` is a heading, `#1042` a ticket.
@@ -178,6 +176,8 @@ mod tests {
         assert!(is_forward("\n#FWD\nSee below") && is_forward("#fwd"));
         assert!(!is_forward("See below\n#fwd") && !is_forward("#fwd this") && !is_forward(""));
         assert!(may_assign("#note\n\n#claim\nx") && may_assign("#assign bea"));
-        assert!(!may_assign("#note\nx\n#claim") && !may_assign("Hello"));
+        assert!(
+            may_assign("> --- the notice ---\n#claim") && !may_assign("Hello") && !may_assign("#note\nx")
+        );
     }
 }

@@ -8,7 +8,7 @@ use super::understand::without_nul;
 use crate::ids::{PersonId, TicketId};
 use crate::mail::authentication::Verdict;
 use crate::mail::classify::Class;
-use crate::mail::forward::{self, Forwarded};
+use crate::mail::forward::Forwarded;
 use crate::mail::token::{Token, id_hash};
 use crate::mail::{address, html, parse};
 use crate::people::{self, Person};
@@ -19,6 +19,8 @@ use crate::tickets::{
     self, ANSWER_ABOVE, Channel, IdHash, Inbound, Locked, NewParticipant, Opening, StaffMessage, TicketError,
     outbox,
 };
+
+const NOT_VOUCHED: &str = "the mail server does not vouch for its sender (Authentication-Results)";
 
 /// A member of staff whose notice a mail answers.
 struct Holder {
@@ -77,16 +79,19 @@ impl Ingest {
         }
     }
 
-    /// Whether the mail server says that it comes from where its From says, where one is trusted to know.
-    fn vouched(&self, arrival: &Arrival<'_>) -> Result<(), &'static str> {
+    /// The server that is trusted to know, and what it says about where the mail comes from.
+    fn verdict(&self, arrival: &Arrival<'_>) -> (Option<&str>, Verdict) {
         let mailbox = self.config.mailbox(arrival.mailbox).or_else(|| self.config.default_mailbox());
         let trusted = mailbox.and_then(|mailbox| mailbox.authserv_id.as_deref());
         let from = arrival.read.from.as_deref().unwrap_or_default();
-        match (trusted, arrival.read.origin.verdict(trusted, from)) {
+        (trusted, arrival.read.origin.verdict(trusted, from))
+    }
+
+    /// Whether nothing the mail server says speaks against it, and, where one is trusted, that it speaks for it.
+    fn vouched(&self, arrival: &Arrival<'_>) -> Result<(), &'static str> {
+        match self.verdict(arrival) {
             (_, Verdict::Fail) => Err("the mail server says that its sender is forged"),
-            (Some(_), Verdict::Unknown) => {
-                Err("the mail server does not vouch for its sender (Authentication-Results)")
-            }
+            (Some(_), Verdict::Unknown) => Err(NOT_VOUCHED),
             (Some(_), Verdict::Pass) | (None, Verdict::Pass | Verdict::Unknown) => Ok(()),
         }
     }
@@ -106,12 +111,16 @@ impl Ingest {
         if !is_staff || !commands::is_forward(&read.mail.text) {
             return Ok(None);
         }
-        let found = match self.vouched(arrival) {
-            Ok(()) => forward::read(&read.mail).ok_or("no mail with the address of its author is in it"),
-            Err(why) => Err(why),
+        // No notice was answered, so there is no signed address: the mail server's word is all that proves it.
+        let found = match self.verdict(arrival) {
+            (Some(_), Verdict::Pass) => {
+                read.forwarded.as_ref().ok_or("no mail with the address of its author is in it")
+            }
+            (Some(_), Verdict::Fail | Verdict::Unknown) => Err(NOT_VOUCHED),
+            (None, _) => Err("it takes authserv_id in the configuration, for From alone proves nothing"),
         };
         let refused = match found {
-            Ok(forwarded) => match self.customer(tx, arrival, &forwarded).await? {
+            Ok(forwarded) => match self.customer(tx, arrival, forwarded).await? {
                 Some(customer) => {
                     return self
                         .open_forwarded(tx, arrival, author, customer, forwarded, known)
@@ -134,13 +143,25 @@ impl Ingest {
         arrival: &Arrival<'_>,
         forwarded: &Forwarded,
     ) -> Result<Option<NewParticipant>, TicketError> {
-        let address = address::canonical(&forwarded.author.address);
-        if super::understand::is_own(&address, &super::understand::own_addresses(&self.config)) {
+        let own = super::understand::own_addresses(&self.config);
+        let reply_to = forwarded.reply_to.iter().find(|mailbox| {
+            let address = address::canonical(&mailbox.address);
+            address::is_valid(&address) && !super::understand::is_own(&address, &own)
+        });
+        let from = address::canonical(&forwarded.author.address);
+        // A form on our website writes in our name: then who is to be answered is who asked.
+        let (asker, name) = match reply_to {
+            Some(reply_to) if super::understand::is_own(&from, &own) => {
+                (address::canonical(&reply_to.address), &reply_to.name)
+            }
+            _ => (from, &forwarded.author.name),
+        };
+        if super::understand::is_own(&asker, &own) {
             return Ok(None);
         }
-        let name = without_nul(forwarded.author.name.clone());
-        let id = people::by_address(tx, &address, &name, arrival.now).await?;
-        let person = people::find_by_address(tx, &address).await?;
+        let id = people::by_address(tx, &asker, &without_nul(name.clone()), arrival.now).await?;
+        let person = people::find_by_address(tx, &asker).await?;
+        let address = reply_to.map_or(asker, |mailbox| address::canonical(&mailbox.address));
         Ok(person
             .filter(|person| person.id == id && !person.role.is_staff())
             .map(|person| NewParticipant { person: person.id, address }))
@@ -152,7 +173,7 @@ impl Ingest {
         arrival: &Arrival<'_>,
         by: &Person,
         customer: NewParticipant,
-        forwarded: Forwarded,
+        forwarded: &Forwarded,
         known: &[(IdHash, TicketId)],
     ) -> Result<Outcome, TicketError> {
         let inner: Vec<IdHash> = forwarded.ids.iter().map(|id| id_hash(id)).collect();
@@ -165,7 +186,7 @@ impl Ingest {
         let related = inner_known.iter().chain(known).map(|(_, ticket)| *ticket).next();
         let subject =
             if forwarded.subject.is_empty() { &arrival.read.mail.subject } else { &forwarded.subject };
-        let text = without_nul(forwarded.text);
+        let text = without_nul(forwarded.text.clone());
         let message = Inbound {
             ledger: Some(arrival.ledger),
             channel: Channel::Email,
@@ -176,8 +197,8 @@ impl Ingest {
             body: text.clone(),
             visible: text,
             html: forwarded.html.as_deref().map(|html| without_nul(html::keep(html))),
-            sender_class: Class::Human.as_str(),
-            from_human: true,
+            sender_class: forwarded.class.as_str(),
+            from_human: forwarded.class == Class::Human,
             origin: None,
             reply_to: None,
             refs: forwarded.ids.iter().rev().skip(1).rev().cloned().collect(),
@@ -190,13 +211,13 @@ impl Ingest {
         };
         let opening = Opening {
             mailbox: Some(arrival.mailbox.to_owned()),
-            acknowledge: arrival.settings.mail.acknowledge,
+            acknowledge: arrival.settings.mail.acknowledge && forwarded.class == Class::Human,
             related_to: related,
             forwarded_by: Some(by.id),
             ..Opening::default()
         };
         let (ticket, _) = tickets::open(tx, &message, &opening, arrival.now).await?;
-        let remark = Orders::read(&forwarded.remark).map_or(forwarded.remark, |orders| orders.text);
+        let remark = Orders::read(&forwarded.remark).map_or(forwarded.remark.clone(), |orders| orders.text);
         if !remark.trim().is_empty() {
             let locked = tickets::lock(tx, ticket).await?;
             let text = without_nul(remark.trim().to_owned());

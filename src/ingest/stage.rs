@@ -17,7 +17,6 @@ use crate::crash;
 use crate::files::{Content, Files};
 use crate::ids::{InboundId, TicketId};
 use crate::mail::classify::Class;
-use crate::mail::forward;
 use crate::mail::parse::Attachment;
 use crate::mail::token::Signer;
 use crate::people::link::CodeKey;
@@ -107,8 +106,11 @@ impl Ingest {
         };
         let files_limits = &self.config.attachments;
         let files = take_files(&read.mail.attachments, files_limits, &mut read.mail.problems);
-        let forwarded = commands::is_forward(&read.mail.text).then(|| forward::read(&read.mail)).flatten();
-        let forwarded = forwarded.map(|mail| mail.attachments).unwrap_or_default();
+        let forwarded = match &read.forwarded {
+            // Anybody can write `#fwd`.
+            Some(forwarded) if self.is_from_staff(&read).await? => forwarded.attachments.clone(),
+            _ => Vec::new(),
+        };
         let forwarded_files = take_files(&forwarded, files_limits, &mut read.mail.problems);
         let settings = self.settings.current().await;
         let arrival = Arrival {
@@ -164,6 +166,14 @@ impl Ingest {
         }
         // Nothing of what it was given is used again.
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok()
+    }
+
+    async fn is_from_staff(&self, read: &Understood) -> sqlx::Result<bool> {
+        let Some(from) = &read.from else { return Ok(false) };
+        let mut tx = self.db.begin().await?;
+        let person = people::find_by_address(&mut tx, from).await?;
+        tx.commit().await?;
+        Ok(person.is_some_and(|person| person.active && person.role.is_staff()))
     }
 
     async fn give_fate(&self, job: &Claimed, arrival: &Arrival<'_>) -> Result<Done, JobError> {

@@ -1,11 +1,13 @@
 //! What a mail says about itself: a pure reading, before anybody is asked about tickets.
 
+use super::commands;
 use crate::config::Config;
 use crate::ids::TicketId;
 use crate::mail::authentication::Origin;
 use crate::mail::bounce::Bounce;
 use crate::mail::classify::Class;
 use crate::mail::compose::LOOP_HEADER;
+use crate::mail::forward::{self, Forwarded};
 use crate::mail::parse::Mail;
 use crate::mail::token::{Signer, Token, id_hash};
 use crate::mail::{address, bounce, classify, html, parse, reply};
@@ -44,6 +46,8 @@ pub struct Understood {
     pub may_acknowledge: bool,
     /// What the server that took it in says about where it comes from.
     pub origin: Origin,
+    /// The mail that is passed on in it, where its first line asks for that (`#fwd`).
+    pub forwarded: Option<Forwarded>,
 }
 
 /// A ticket with more people than this is a mailing list.
@@ -88,6 +92,7 @@ pub fn understand(raw: &[u8], signer: &Signer, own: &[String]) -> Understood {
         name: sender_name(&mail, from.as_deref()),
         may_acknowledge: classify::may_acknowledge(&mail, own),
         origin: Origin::read(raw),
+        forwarded: commands::is_forward(&mail.text).then(|| forward::read(&mail)).flatten(),
         class,
         from,
         reply_to,

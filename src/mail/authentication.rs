@@ -11,6 +11,9 @@ const LONGEST: usize = 8 * 1024;
 /// A header with more such fields is not of this world.
 const MOST_FIELDS: usize = 50;
 
+/// How a server is named that leaves its name out, against RFC 8601 §2.2.
+pub const NAMELESS: &str = "-";
+
 /// Whether a mail comes from the domain that its From names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -77,10 +80,15 @@ impl Results {
     fn read(value: &[u8]) -> Self {
         // Not decoded: an encoded word in what the sender chose would become a result.
         let text = decode::text(value.get(..LONGEST).unwrap_or(value), None);
-        let mut segments = segments(&text).into_iter();
-        let head = segments.next().unwrap_or_default();
-        let server = head.split_whitespace().next().unwrap_or_default().to_owned();
-        Self { server, methods: segments.map(|segment| pairs(&segment)).collect() }
+        let mut segments = segments(&text);
+        let head = segments.first().map(String::as_str).unwrap_or_default();
+        let name = head.split_whitespace().next().unwrap_or_default().to_owned();
+        // Microsoft 365 begins with the first method.
+        let server = if name.contains('=') { NAMELESS.to_owned() } else { name };
+        if server != NAMELESS {
+            segments.remove(0);
+        }
+        Self { server, methods: segments.iter().map(|segment| pairs(segment)).collect() }
     }
 
     fn verdict(&self, domain: &str) -> Verdict {
@@ -205,6 +213,7 @@ mod tests {
             ("mx.example.org", Verdict::Unknown),
             ("", Verdict::Unknown),
             ("mx.example.net; dmarc=pass header.from=example.org", Verdict::Unknown),
+            ("dmarc=pass header.from=example.org", Verdict::Unknown),
             // What the sender chose stays what it is.
             ("mx.example.org; spf=none smtp.mailfrom=\"x; dmarc=pass\"@example.net", Verdict::Unknown),
             ("mx.example.org; spf=none (x; dmarc=pass)", Verdict::Unknown),
@@ -225,6 +234,17 @@ mod tests {
         assert_eq!(verdict(&format!("{other}\n{ours}\n{forged}"), trusted), Verdict::Fail);
         assert_eq!(verdict(&format!("{other}\n{forged}"), trusted), Verdict::Pass);
         assert_eq!(verdict(other, trusted), Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_server_that_leaves_its_name_out_is_trusted_as_such() {
+        let microsoft = "Authentication-Results: spf=pass (sender IP is 192.0.2.1)\n smtp.mailfrom=example.org; dkim=pass (signature was\n \
+            verified) header.d=example.org;dmarc=pass action=none\n header.from=example.org;compauth=pass reason=100";
+        assert_eq!(verdict(microsoft, Some("-")), Verdict::Pass);
+        assert_eq!(verdict(&microsoft.replace("=pass", "=fail"), Some("-")), Verdict::Fail);
+        assert_eq!(verdict(microsoft, Some("spf=pass")), Verdict::Unknown);
+        assert_eq!(verdict("Authentication-Results: mx; dmarc=pass", Some("-")), Verdict::Unknown);
+        assert_eq!(verdict("Authentication-Results:", Some("-")), Verdict::Unknown);
     }
 
     #[test]

@@ -1,15 +1,20 @@
 //! A mail that somebody passes on: who wrote it, and what. Attached (RFC 2046 §5.2.1), or copied below a header block as
 //! mail programs do.
 
+use super::classify::{self, Class};
 use super::html_text::Line;
 use super::parse::{self, Attachment, Mail, Mailbox};
 use super::reply::header;
 use super::{address, fields};
 
 /// The mail that was passed on.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Forwarded {
     pub author: Mailbox,
+    /// Where its author wants answers; only of a mail that came attached.
+    pub reply_to: Vec<Mailbox>,
+    /// What it would have been, had it come by itself.
+    pub class: Class,
     pub subject: String,
     pub text: String,
     /// Uncleaned; only of a mail that came attached.
@@ -31,7 +36,9 @@ fn attached(mail: &Mail) -> Option<Forwarded> {
     let inner = parse::parse(&part.content);
     let author = inner.from.clone().filter(|from| address::is_valid(from.address.trim()))?;
     Some(Forwarded {
+        class: classify::classify(&inner),
         author,
+        reply_to: inner.reply_to,
         subject: inner.subject,
         text: inner.text,
         html: inner.html,
@@ -41,28 +48,44 @@ fn attached(mail: &Mail) -> Option<Forwarded> {
     })
 }
 
+/// A header that stands further down is not looked for: who passes a mail on writes little above it.
+const MOST_LINES: usize = 2_000;
+
 fn copied(mail: &Mail) -> Option<Forwarded> {
-    let lines: Vec<Line> =
-        mail.text.lines().map(|text| Line { text: text.to_owned(), ..Line::default() }).collect();
-    let is_above = |line: &Line| header::is_divider(&line.text) || header::is_rule(&line.text);
-    let follows_rule = |at: usize| {
-        let above = lines.get(..at).unwrap_or_default();
-        above.iter().rev().find(|line| !line.text.trim().is_empty()).is_some_and(is_above)
-    };
-    let is_block = |at: &usize| header::is_block(lines.get(*at..).unwrap_or_default(), follows_rule(*at));
-    let start = (0..lines.len()).find(is_block)?;
+    let all: Vec<&str> = mail.text.lines().collect();
+    let line = |text: &&str| Line { text: (*text).to_owned(), ..Line::default() };
+    let lines: Vec<Line> = all.iter().take(MOST_LINES).map(line).collect();
+    let is_above = |text: &str| header::is_divider(text) || header::is_rule(text);
+    let mut follows_rule = false;
+    let mut start = None;
+    for (at, line) in lines.iter().enumerate().filter(|(_, line)| !line.text.trim().is_empty()) {
+        if header::is_block(lines.get(at..).unwrap_or_default(), follows_rule) {
+            start = Some(at);
+            break;
+        }
+        follows_rule = is_above(&line.text);
+    }
+    let start = start?;
     let block = header::read_block(lines.get(start..)?);
     let author = author(&block.from)?;
-    let above: Vec<&str> =
-        lines.get(..start)?.iter().filter(|line| !is_above(line)).map(|l| l.text.as_str()).collect();
-    let below: Vec<&str> = lines.get(start + block.length..)?.iter().map(|line| line.text.as_str()).collect();
+    let above: Vec<&str> = all.get(..start)?.iter().copied().filter(|text| !is_above(text)).collect();
+    let text = unquoted(all.get(start + block.length..)?);
+    let alone = Mail {
+        from: Some(author.clone()),
+        subject: block.subject.clone(),
+        text: text.clone(),
+        ..Mail::default()
+    };
     Some(Forwarded {
+        class: classify::classify(&alone),
         author,
+        reply_to: Vec::new(),
         subject: block.subject,
-        text: unquoted(&below),
+        text,
+        html: None,
         attachments: mail.attachments.clone(),
+        ids: Vec::new(),
         remark: above.join("\n").trim().to_owned(),
-        ..Forwarded::default()
     })
 }
 
@@ -144,5 +167,23 @@ mod tests {
             (read.remark.as_str(), read.ids.as_slice()),
             ("#fwd", &["1@x".to_owned(), "2@x".to_owned()][..])
         );
+    }
+
+    #[test]
+    fn a_machines_mail_stays_one_and_a_long_text_takes_no_time() {
+        let copied = |from: &str| {
+            format!(
+                "#fwd\n---------- Forwarded message ---------\nFrom: {from}\nDate: 1 May 2026\nSubject: x\nTo: b@x.y\n\ny"
+            )
+        };
+        assert_eq!(text(&copied("Ada <ada@example.net>")).map(|read| read.class), Some(Class::Human));
+        assert_ne!(text(&copied("<mailer-daemon@example.net>")).map(|read| read.class), Some(Class::Human));
+        let raw = "From: bea@example.org\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\n#fwd\n\
+            --b\nContent-Type: message/rfc822\n\nFrom: x@example.net\nReply-To: ada@example.net\nAuto-Submitted: auto-generated\n\nDisk full\n--b--\n";
+        let attached = read(&parse::parse(raw.as_bytes())).unwrap();
+        assert_eq!(attached.class, Class::AutoReply);
+        assert_eq!(attached.reply_to.first().map(|m| m.address.as_str()), Some("ada@example.net"));
+        // Blank lines were looked through again for each line.
+        assert_eq!(text(&format!("#fwd\n{}", "\n".repeat(3_000_000))), None);
     }
 }

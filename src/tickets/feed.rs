@@ -95,7 +95,7 @@ impl Happened {
 
 /// The kinds of events, and what of their data is told to programs: ids, and words of closed lists. Whatever is not named
 /// here stays inside, so that a new field of an event leaves nothing by mistake.
-pub const TOLD: [(&str, &[&str]); 37] = [
+pub const TOLD: [(&str, &[&str]); 39] = [
     ("opened", &["follow_up_of", "related_to", "sender_class"]),
     ("message", &["message", "sender_class", "reopened"]),
     ("unverified_note", &["message"]),
@@ -114,6 +114,8 @@ pub const TOLD: [(&str, &[&str]); 37] = [
     ("triaged", &["engine", "category", "priority", "skills", "confidence"]),
     ("triage_asked", &[]),
     ("delivery", &["delivery", "purpose", "state"]),
+    ("loop_breaker", &["scope", "per_hour"]),
+    ("loop_breaker_reset", &["scope"]),
     ("bounced", &["delivery"]),
     ("delayed", &["delivery"]),
     ("thread_broken", &[]),

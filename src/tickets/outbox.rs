@@ -184,15 +184,6 @@ pub async fn facts(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<Facts> {
     sql::facts(db, ticket.0).await
 }
 
-/// How many acknowledgements an address was sent since `since`.
-pub async fn acknowledgements_since(
-    db: &sqlx::PgPool,
-    address: &str,
-    since: DateTime<Utc>,
-) -> sqlx::Result<i64> {
-    sql::acknowledgements_since(db, address, since).await
-}
-
 /// Whether a mail to this address came back for good, and neither has anybody written from it since nor has anything
 /// been sent there after all.
 pub async fn has_bounced(db: &sqlx::PgPool, address: &str) -> sqlx::Result<bool> {

@@ -75,7 +75,9 @@ fn place(
 /// 4.7.650, Yahoo's TSS04, Postfix's "too many").
 pub fn is_about_pace(answer: &str) -> bool {
     let answer = answer.to_lowercase();
-    PACE.iter().any(|words| answer.contains(words))
+    // Too many log-ins are the affair of our own mail server, which no other domain knows of.
+    let is_own = answer.contains("login") || answer.contains("authenticat");
+    !is_own && PACE.iter().any(|words| answer.contains(words))
 }
 
 const PACE: &[&str] = &[
@@ -89,8 +91,8 @@ const PACE: &[&str] = &[
     "unusual rate",
     "sending rate",
     "message rate",
-    "rate that",
-    "rate of",
+    " rate that",
+    " rate of",
     "too many",
     "too much",
     "too fast",
@@ -131,6 +133,8 @@ mod tests {
             ("452 4.5.3 too many recipients", true),
             ("421 4.7.0 [TSS04] Messages temporarily deferred", true),
             ("421 4.3.2 service shutting down", false),
+            ("454 4.7.0 Too many login attempts, please try again later", false),
+            ("450 please write to the corporate office", false),
             ("451 4.7.1 greylisted, try again", false),
             ("450 4.2.1 mailbox busy", false),
             ("452 4.2.2 mailbox full", false),

@@ -291,17 +291,19 @@ fn listen(events: ChildStdout, sinks: &Sinks, answers: &mpsc::Sender<Value>) {
     }
 }
 
-fn read_mail(event: &Value) -> Received {
+/// `None`: its sink was closed.
+fn read_mail(event: &Value) -> Option<Received> {
     let path = PathBuf::from(event.get("path").and_then(Value::as_str).expect("a path"));
-    let about = std::fs::read(path.with_extension("json")).expect("read an envelope");
+    let about = std::fs::read(path.with_extension("json")).ok()?;
+    let raw = std::fs::read(path.with_extension("eml")).ok()?;
     let about: Value = serde_json::from_slice(&about).expect("an envelope as JSON");
     let text = |value: &Value| value.as_str().expect("text").to_owned();
     let field = |key: &str| about.get(key).expect("a field of the envelope");
-    Received {
+    Some(Received {
         mail_from: text(field("mail_from")),
         rcpt_to: field("rcpt_to").as_array().expect("recipients").iter().map(text).collect(),
-        raw: std::fs::read(path.with_extension("eml")).expect("read a mail"),
+        raw,
         tls: field("tls").as_bool().unwrap_or_default(),
         user: field("user").as_str().map(str::to_owned),
-    }
+    })
 }

@@ -179,10 +179,23 @@ fn pause(pace: &Pace, failures: u32, error: &ImapError, jitter: f32) -> Duration
 /// One connection's life. Other processes may read while this one can't.
 async fn read_until_it_breaks(reader: &mut Reader) -> Result<Infallible, ImapError> {
     let mut lock = ReaderLock::acquire(&reader.db, &format!("imap:{}", reader.mailbox)).await?;
+    hear_of_others(reader).await?;
     let broke = read_locked(reader, &mut lock).await;
     // Or our own next try would find it taken until PostgreSQL has noticed.
     lock.release().await;
     broke
+}
+
+/// While this process waited another may have read: then nothing failed all along, and an alarm of the other's may be open.
+async fn hear_of_others(reader: &mut Reader) -> Result<(), ImapError> {
+    let progress = &mut reader.progress;
+    progress.is_well = false;
+    let read_at = ingest::mailbox(&reader.db, &reader.mailbox).await?.and_then(|known| known.checked_at);
+    if progress.failing_since.is_some_and(|since| read_at.is_some_and(|at| at > since)) {
+        progress.failing_since = None;
+        progress.failures = 0;
+    }
+    Ok(())
 }
 
 async fn read_locked(reader: &mut Reader, lock: &mut ReaderLock) -> Result<Infallible, ImapError> {

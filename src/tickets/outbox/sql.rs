@@ -207,22 +207,6 @@ pub(super) async fn facts(db: &PgPool, ticket: i64) -> sqlx::Result<Facts> {
     })
 }
 
-pub(super) async fn acknowledgements_since(
-    db: &PgPool,
-    address: &str,
-    since: DateTime<Utc>,
-) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
-        r#"SELECT count(*) AS "n!" FROM deliveries
-           WHERE kind = 'acknowledgement' AND address = $1 AND created_at > $2
-             AND (state = 'sent' OR content IS NOT NULL)"#,
-        address,
-        since
-    )
-    .fetch_one(db)
-    .await
-}
-
 pub(super) async fn has_bounced(db: &PgPool, address: &str) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"SELECT EXISTS (
