@@ -285,7 +285,8 @@ fn listen(events: ChildStdout, sinks: &Sinks, answers: &mpsc::Sender<Value>) {
         if event != "mail" {
             continue;
         }
-        let mail = read_mail(&told);
+        // A sink that was closed meanwhile took its mails along: nobody waits for them.
+        let Some(mail) = read_mail(&told) else { continue };
         let seen = sinks.lock().unwrap_or_else(PoisonError::into_inner).entry(sink).or_default().clone();
         seen.send_modify(|seen| seen.mails.push(mail));
     }
