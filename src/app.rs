@@ -35,6 +35,7 @@ use crate::triage::Triage;
 use crate::web::feed::Feed;
 use crate::web::limits::Limits;
 use crate::web::{self, auth::AccessTokens};
+use crate::worker::watch::Watch;
 use crate::worker::{self, Pulse, Stages};
 use crate::{people, schedule, sources};
 
@@ -196,6 +197,7 @@ impl App {
                 discord: discord.clone(),
             },
             webhooks: Webhooks::new(&config, db.clone(), clock.clone())?,
+            watch: Watch { db: db.clone(), clock: clock.clone(), config: c() },
             files: files.clone(),
             db: db.clone(),
             clock: clock.clone(),

@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use secrecy::SecretString;
 use serde::Deserialize;
 
+mod alarms;
 mod attachments;
 mod auth;
 mod discord;
@@ -20,6 +21,7 @@ mod mailbox;
 mod rules;
 mod webhooks;
 
+pub use alarms::Alarms;
 pub use attachments::{Attachments, S3};
 pub use auth::{Auth, Oidc, RequireSecondFactor};
 pub(crate) use discord::is_loopback;
@@ -61,6 +63,8 @@ pub struct Config {
     pub attachments: Attachments,
     #[serde(default)]
     pub webhooks: Webhooks,
+    #[serde(default)]
+    pub alarms: Alarms,
     #[serde(default)]
     pub telemetry: Telemetry,
     // Accepted, so that one file serves this version and the next; `Config::without_effect` names what is set.
@@ -282,6 +286,7 @@ impl Config {
             bail!("triage: categories is empty: give at least one");
         }
         self.check_rules()?;
+        self.alarms.check()?;
         self.attachments.check()?;
         self.auth.check()?;
         self.oidc.as_ref().map_or(Ok(()), Oidc::check)?;
@@ -348,7 +353,7 @@ mod tests {
     fn the_example_is_a_configuration_and_its_values_are_the_defaults() {
         let example = Config::parse(include_str!("../config/example.toml"), BTreeMap::new()).unwrap();
         let default = Config::parse("", BTreeMap::new()).unwrap();
-        let shown = |c: &Config| format!("{:?} {:?} {:?}", c.assignment, c.mail, c.telemetry);
+        let shown = |c: &Config| format!("{:?} {:?} {:?} {:?}", c.assignment, c.mail, c.alarms, c.telemetry);
         let limits = |d: &Discord| format!("{:?}", (d.plain_messages, &d.cdn_hosts, d.limits()));
         assert_eq!(limits(example.discord.as_ref().unwrap()), limits(&Discord::default()));
         assert_eq!(shown(&example), shown(&default));
@@ -363,6 +368,7 @@ mod tests {
         let example = include_str!("../config/example.toml");
         let source = include_str!("config.rs").lines().take_while(|l| !l.starts_with("#[cfg(test)]"));
         let sections = [
+            include_str!("config/alarms.rs"),
             include_str!("config/attachments.rs"),
             include_str!("config/discord.rs"),
             include_str!("config/auth.rs"),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgPool, Row};
 
@@ -49,4 +50,9 @@ pub async fn is_migrated(db: &PgPool) -> anyhow::Result<bool> {
 pub async fn ping(db: &PgPool) -> anyhow::Result<String> {
     let row = sqlx::query("SELECT current_setting('server_version') AS v").fetch_one(db).await?;
     Ok(row.try_get("v")?)
+}
+
+/// What time the database's clock says it is.
+pub async fn now(db: &PgPool) -> sqlx::Result<DateTime<Utc>> {
+    sqlx::query("SELECT clock_timestamp() AS now").fetch_one(db).await?.try_get("now")
 }

@@ -15,11 +15,11 @@ use crate::clock::Clock;
 use crate::queue::{self, Kind};
 
 /// When (UTC) which job is put into the queue.
-const TABLE: [(&str, &Kind); 5] = [
+const TABLE: [(&str, &Kind); 6] = [
+    ("* * * * *", &queue::WATCH),
     ("*/15 * * * *", &queue::REASSIGN),
     ("7 * * * *", &queue::CLOSE_RESOLVED),
     ("*/2 * * * *", &queue::ROLES),
-    // At no minute of another line: of two that fall due together one is run.
     ("11-59/20 * * * *", &queue::SWEEP),
     ("17-59/20 * * * *", &queue::SWEEP_FILES),
 ];
@@ -37,14 +37,15 @@ pub fn parse(line: &str) -> anyhow::Result<Schedule> {
     Schedule::from_str(&format!("0 {line}")).with_context(|| format!("`{line}` is no schedule"))
 }
 
-/// The next time after `now` that a line of the table falls due, with its job.
-fn next(now: DateTime<Utc>) -> anyhow::Result<Option<(DateTime<Utc>, &'static Kind)>> {
-    let mut soonest = None;
+/// The next time after `now` that a line of the table falls due, with the jobs of every line that does.
+fn next(now: DateTime<Utc>) -> anyhow::Result<Option<(DateTime<Utc>, Vec<&'static Kind>)>> {
+    let mut soonest: Option<(DateTime<Utc>, Vec<&'static Kind>)> = None;
     for (line, kind) in TABLE {
-        if let Some(at) = parse(line)?.after(&now).next()
-            && soonest.is_none_or(|(earliest, _)| at < earliest)
-        {
-            soonest = Some((at, kind));
+        let Some(at) = parse(line)?.after(&now).next() else { continue };
+        match &mut soonest {
+            Some((earliest, kinds)) if *earliest == at => kinds.push(kind),
+            Some((earliest, _)) if *earliest < at => {}
+            _ => soonest = Some((at, vec![kind])),
         }
     }
     Ok(soonest)
@@ -54,7 +55,7 @@ fn next(now: DateTime<Utc>) -> anyhow::Result<Option<(DateTime<Utc>, &'static Ki
 pub async fn run(db: PgPool, clock: Clock, stop: CancellationToken) {
     let mut after = clock.now();
     loop {
-        let (at, kind) = match next(after) {
+        let (at, kinds) = match next(after) {
             Ok(Some(next)) => next,
             Ok(None) => return,
             Err(error) => {
@@ -70,16 +71,22 @@ pub async fn run(db: PgPool, clock: Clock, stop: CancellationToken) {
                 () = tokio::time::sleep(left.min(Duration::from_secs(30))) => {}
             }
         }
-        if let Err(error) = enqueue(&db, kind, clock.now()).await {
-            tracing::warn!(%error, job.kind = kind.name, "a scheduled job cannot be entered; it is left out this time");
+        if let Err(error) = enqueue(&db, &kinds, clock.now()).await {
+            tracing::warn!(%error, "scheduled jobs cannot be entered; they are left out this time");
         }
         after = at;
     }
 }
 
-async fn enqueue(db: &PgPool, kind: &'static Kind, now: DateTime<Utc>) -> sqlx::Result<()> {
+async fn enqueue(db: &PgPool, kinds: &[&'static Kind], now: DateTime<Utc>) -> sqlx::Result<()> {
     let mut tx = db.begin().await?;
-    queue::enqueue(&mut tx, kind, 0, now).await?;
+    for kind in kinds {
+        match kind.name {
+            // It tells of a backlog: it must not stand in it.
+            "watch" => queue::enqueue_first(&mut tx, kind, 0, now).await?,
+            _ => queue::enqueue(&mut tx, kind, 0, now).await?,
+        }
+    }
     tx.commit().await?;
     queue::ring(db).await;
     Ok(())
@@ -103,15 +110,16 @@ mod tests {
     fn the_table_falls_due_in_order() {
         let noon = Utc.with_ymd_and_hms(2026, 11, 21, 12, 0, 0).unwrap();
         let (mut at, mut due) = (noon, Vec::new());
-        for _ in 0..10 {
-            let (next, kind) = next(at).unwrap().unwrap();
-            due.push(((next - noon).num_minutes(), kind.name));
+        for _ in 0..30 {
+            let (next, kinds) = next(at).unwrap().unwrap();
+            let others: Vec<_> = kinds.iter().map(|kind| kind.name).filter(|name| *name != "watch").collect();
+            assert_eq!(kinds.len(), others.len() + 1, "every minute is watched");
+            if !others.is_empty() && others != ["roles"] {
+                due.push(format!("{} {}", (next - noon).num_minutes(), others.join(" ")));
+            }
             at = next;
         }
-        let roles = |minute| (minute, "roles");
-        let expected = [2, 4, 6].map(roles).into_iter().chain([(7, "close_resolved")]);
-        let expected = expected.chain([8, 10].map(roles)).chain([(11, "sweep")]);
-        let expected = expected.chain([12, 14].map(roles)).chain([(15, "reassign")]);
-        assert_eq!(due, expected.collect::<Vec<_>>());
+        let expected = ["7 close_resolved", "11 sweep", "15 reassign", "17 sweep_files", "30 reassign roles"];
+        assert_eq!(due, expected);
     }
 }

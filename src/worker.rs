@@ -24,6 +24,10 @@ use crate::settings::Settings;
 use crate::triage::Triage;
 use crate::{people, tickets};
 
+pub mod watch;
+
+use watch::Watch;
+
 /// The stages, and what they share.
 #[derive(Clone, Debug)]
 pub struct Stages {
@@ -38,6 +42,7 @@ pub struct Stages {
     pub alarms: Alarms,
     pub webhooks: Webhooks,
     pub files: Files,
+    pub watch: Watch,
 }
 
 /// Jobs one process works on at once: most of them wait for the database or the network.
@@ -70,6 +75,7 @@ impl Stages {
             "sweep" => self.sweep(job).await,
             "sweep_files" => self.sweep_files(job).await,
             "letter" | "account_letter" => self.letters.run(job).await,
+            "watch" => self.watch.run(job).await,
             "alarm" => self.alarms.run(job).await,
             "webhook" => self.webhooks.run(job).await,
             "close_resolved" => self.close_resolved(job).await,

@@ -10,6 +10,7 @@ mod accounts;
 mod admin_operations;
 mod admin_people;
 mod admin_skills;
+mod alarms;
 mod api;
 mod architecture;
 mod assignment;

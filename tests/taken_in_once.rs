@@ -77,7 +77,7 @@ async fn copies_understood_at_the_same_moment_are_one_ticket() {
         desk.gets(&first).await;
         Dovecot::shared().append(&desk.user, "INBOX", rerouted(&first, "support@example.org")).await;
         desk.fetches().await;
-        handles_both_at_once(&desk).await;
+        Box::pin(handles_both_at_once(&desk)).await;
         let mut fates = desk.fates().await;
         fates.sort();
         assert_eq!(fates, ["duplicate", "ticketed"]);
@@ -127,7 +127,7 @@ async fn a_mail_to_two_mailboxes_is_one_ticket() {
         } else {
             desk.fetches().await;
             reads_sales().await;
-            handles_both_at_once(&desk).await;
+            Box::pin(handles_both_at_once(&desk)).await;
         }
         assert_eq!(desk.tickets().await, round);
         assert_eq!(desk.mails_to("ada@example.net").len(), usize::try_from(round).unwrap());

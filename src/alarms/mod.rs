@@ -17,16 +17,50 @@ mod sql;
 pub const MAILBOX: &str = "mailbox";
 /// A token server refuses what a mailbox logs in by; subject: the mailbox's name.
 pub const OAUTH: &str = "oauth";
+/// A mailbox has not been read for long, although nothing failed; subject: its name.
+pub const SILENT: &str = "silent";
+/// Mails do not leave by a mailbox; subject: its name.
+pub const SMTP: &str = "smtp";
+/// The connection to Discord is lost and does not come back; subject: `gateway`.
+pub const DISCORD: &str = "discord";
+/// Something was put aside because it could not be taken in; subject: `ledger`.
+pub const QUARANTINE: &str = "quarantine";
+/// Jobs were given up; subject: their kind.
+pub const DEAD_LETTERS: &str = "dead_letters";
+/// The loop breaker holds mail back; subject: `automatic mail`.
+pub const LOOP_BREAKER: &str = "loop_breaker";
+/// Gemini is configured and does not judge; subject: `triage`.
+pub const GEMINI: &str = "gemini";
+/// Our clock and the database's differ; subject: our machine.
+pub const CLOCK: &str = "clock";
+/// A disk is nearly full; subject: our machine and the key of the configuration.
+pub const DISK: &str = "disk";
+/// Work waits for longer than it should; subject: `jobs`.
+pub const BACKLOG: &str = "backlog";
 /// Every kind there is.
-pub const KINDS: [&str; 2] = [MAILBOX, OAUTH];
+pub const KINDS: [&str; 12] = [
+    MAILBOX,
+    OAUTH,
+    SILENT,
+    SMTP,
+    DISCORD,
+    QUARANTINE,
+    DEAD_LETTERS,
+    LOOP_BREAKER,
+    GEMINI,
+    CLOCK,
+    DISK,
+    BACKLOG,
+];
 
 /// An alarm, as people read it.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Alarm {
     pub id: i64,
-    /// mailbox or oauth
+    /// `mailbox`, `oauth`, `silent`, `smtp`, `discord`, `quarantine`, `dead_letters`, `loop_breaker`, `gemini`, `clock`, `disk`
+    /// or `backlog`.
     pub kind: String,
-    /// Of both kinds the name of a mailbox.
+    /// With what: the name of a mailbox, a kind of job, a machine.
     pub subject: String,
     /// Why, and what to do about it.
     pub reason: String,
@@ -91,7 +125,7 @@ pub async fn raise(
     let (id, is_new) = sql::raise(tx, kind, subject, reason, now).await?;
     if is_new {
         tracing::warn!(alarm.kind = kind, alarm.subject = subject, "alarm ({kind}, {subject}): {reason}");
-        queue::enqueue(tx, &queue::ALARM, id, now).await?;
+        queue::enqueue_first(tx, &queue::ALARM, id, now).await?;
     }
     Ok(())
 }
@@ -115,7 +149,7 @@ pub async fn report(
 pub async fn clear(tx: &mut Tx, kind: &str, subject: &str, now: DateTime<Utc>) -> sqlx::Result<bool> {
     let Some(id) = sql::clear(tx, kind, subject, now).await? else { return Ok(false) };
     tracing::info!(alarm.kind = kind, alarm.subject = subject, "alarm ({kind}, {subject}) is over");
-    queue::enqueue(tx, &queue::ALARM, id, now).await?;
+    queue::enqueue_first(tx, &queue::ALARM, id, now).await?;
     Ok(true)
 }
 

@@ -26,7 +26,7 @@ impl Config {
     }
 }
 
-fn within(section: &str, key: &str, value: i64, range: RangeInclusive<i64>) -> anyhow::Result<()> {
+pub(super) fn within(section: &str, key: &str, value: i64, range: RangeInclusive<i64>) -> anyhow::Result<()> {
     if !range.contains(&value) {
         bail!("{section}: {key} is {value}: give a number from {} to {}", range.start(), range.end());
     }

@@ -56,7 +56,7 @@ impl Alarms {
                 return job.done(self.db.begin().await?).await;
             };
             let phase = if alarm.cleared_at.is_some() { Phase::Cleared } else { Phase::Raised };
-            let readers = self.readers().await?;
+            let readers = self.readers(&alarm).await?;
             let now = self.clock.now();
             let mut tx = self.db.begin().await?;
             let notices = alarms::plan(&mut tx, &alarm, phase, &readers, now).await?;
@@ -93,14 +93,15 @@ impl Alarms {
         }
     }
 
-    /// Every active admin, and the staff channel.
-    async fn readers(&self) -> sqlx::Result<Vec<(Channel, String)>> {
+    /// Every active admin, and the staff channel; of Discord's own trouble Discord is not told.
+    async fn readers(&self, alarm: &Alarm) -> sqlx::Result<Vec<(Channel, String)>> {
         let mut readers = Vec::new();
         if !self.config.mailbox.is_empty() {
             let admins = people::admin_addresses(&self.db).await?;
             readers.extend(admins.into_iter().map(|address| (Channel::Email, address)));
         }
         if self.discord.is_some()
+            && alarm.kind != alarms::DISCORD
             && let Some(discord) = &self.config.discord
         {
             readers.push((Channel::Discord, discord.staff_channel_id.to_string()));

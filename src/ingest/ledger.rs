@@ -91,6 +91,12 @@ pub struct Backlog {
     pub quarantined: i64,
 }
 
+/// How much is in quarantine, by mailbox, that somebody can do something about: what can be read again, and what can't be
+/// and was put aside after `since`.
+pub async fn quarantined(db: &PgPool, since: DateTime<Utc>) -> sqlx::Result<Vec<(String, i64)>> {
+    sql::quarantined(db, since).await
+}
+
 /// Of every mailbox that has any, by name.
 pub async fn backlog(db: &PgPool) -> sqlx::Result<Vec<Backlog>> {
     sql::backlog(db).await

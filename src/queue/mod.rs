@@ -113,8 +113,12 @@ pub const SWEEP: Kind = local("sweep");
 /// Remove contents of files that nothing needs any more, and move those in the database to the store; subject: 0.
 pub const SWEEP_FILES: Kind = Kind { lease: Duration::from_mins(5), ..local("sweep_files") };
 
+/// Look at all that may be late or broken, and raise or clear alarms; subject: 0.
+pub const WATCH: Kind = local("watch");
+
 /// Every kind there is.
-pub const KINDS: [&Kind; 16] = [
+pub const KINDS: [&Kind; 17] = [
+    &WATCH,
     &SWEEP,
     &ALARM,
     &SWEEP_FILES,
@@ -247,6 +251,15 @@ impl Claimed {
 pub async fn enqueue(tx: &mut Tx, kind: &Kind, subject: i64, now: DateTime<Utc>) -> sqlx::Result<()> {
     enqueue_all(tx, &[(kind, subject, now)], now).await
 }
+
+/// As [`enqueue`], ahead of all that waits: what tells of a backlog must not stand in it. Jobs are taken in the order of
+/// their time.
+pub async fn enqueue_first(tx: &mut Tx, kind: &Kind, subject: i64, now: DateTime<Utc>) -> sqlx::Result<()> {
+    enqueue_all(tx, &[(kind, subject, now - AHEAD)], now).await
+}
+
+/// More than any backlog grows to before somebody looks.
+const AHEAD: TimeDelta = TimeDelta::days(30);
 
 /// As [`enqueue`], for several jobs at once, each due at its own time. An unstarted twin keeps the earlier one.
 pub async fn enqueue_all(
@@ -416,8 +429,8 @@ pub async fn revive_all(tx: &mut Tx, kind: &Kind, now: DateTime<Utc>) -> sqlx::R
 }
 
 /// Kinds that may be cancelled: nothing waits for them, or they are entered again by themselves.
-pub const CANCELLABLE: [&Kind; 7] =
-    [&DELIVER, &LETTER, &MIRROR, &REASSIGN, &CLOSE_RESOLVED, &SWEEP, &SWEEP_FILES];
+pub const CANCELLABLE: [&Kind; 8] =
+    [&DELIVER, &LETTER, &MIRROR, &REASSIGN, &CLOSE_RESOLVED, &SWEEP, &SWEEP_FILES, &WATCH];
 
 /// Takes the dead letters about a subject off the list: it goes on another way.
 pub async fn forget_dead(tx: &mut Tx, kind: &Kind, subject: i64) -> sqlx::Result<()> {
@@ -441,13 +454,27 @@ pub struct Backlog {
 pub async fn backlog(db: &PgPool) -> sqlx::Result<Backlog> {
     let mut backlog = Backlog::default();
     for row in sql::count(db).await? {
-        let list = if row.dead { &mut backlog.dead } else { &mut backlog.waiting };
-        list.push((row.kind, row.jobs));
-        if !row.dead {
+        // Those that go ahead of all have no age.
+        if !row.dead && ![WATCH.name, ALARM.name].contains(&row.kind.as_str()) {
             backlog.oldest_due = [backlog.oldest_due, row.oldest].into_iter().flatten().min();
         }
+        let list = if row.dead { &mut backlog.dead } else { &mut backlog.waiting };
+        list.push((row.kind, row.jobs));
     }
     Ok(backlog)
+}
+
+/// The jobs of some kinds that were due at a time and have not been begun since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late {
+    pub jobs: i64,
+    pub oldest_due: DateTime<Utc>,
+}
+
+/// `None`: nothing is late.
+pub async fn late(db: &PgPool, kinds: &[&Kind], due_by: DateTime<Utc>) -> sqlx::Result<Option<Late>> {
+    let names: Vec<String> = kinds.iter().map(|kind| kind.name.to_owned()).collect();
+    sql::late(db, &names, due_by).await
 }
 
 /// When the next job is due, if any waits.

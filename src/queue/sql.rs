@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{Filter, Job, Tx};
+use super::{Filter, Job, Late, Tx};
 use crate::ids::JobId;
 
 /// Inserts unstarted jobs; where one waits already, it keeps the earlier time.
@@ -220,6 +220,18 @@ pub(super) async fn count(db: &PgPool) -> sqlx::Result<Vec<Count>> {
     )
     .fetch_all(db)
     .await
+}
+
+pub(super) async fn late(db: &PgPool, kinds: &[String], due_by: DateTime<Utc>) -> sqlx::Result<Option<Late>> {
+    let row = sqlx::query!(
+        r#"SELECT count(*) AS "jobs!", min(run_at) AS oldest FROM jobs
+           WHERE failed_at IS NULL AND run_at <= $2 AND kind = ANY ($1)"#,
+        kinds,
+        due_by
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(row.oldest.map(|oldest_due| Late { jobs: row.jobs, oldest_due }))
 }
 
 pub(super) async fn next_due(db: &PgPool) -> sqlx::Result<Option<DateTime<Utc>>> {

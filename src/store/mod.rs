@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::{Attachments, S3};
 
+pub mod disk;
 mod http;
 
 /// For one object, retries included. A job that moves several has more time than this, and a request at the API too.

@@ -262,3 +262,18 @@ pub async fn triages(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<Vec<Tr
 pub async fn triage(db: &sqlx::PgPool, ticket: TicketId) -> sqlx::Result<Option<Triage>> {
     sql::triage(db, ticket.0).await
 }
+
+/// Tickets that the offline engine judged because Gemini did not answer, and none was judged by Gemini after them.
+#[derive(Clone, Debug)]
+pub struct Fallbacks {
+    pub tickets: i64,
+    /// When the first of them was.
+    pub since: DateTime<Utc>,
+    /// Why the last of them was.
+    pub reason: String,
+}
+
+/// Of the judgements after `after`. `None`: Gemini judges, or there was nothing to judge.
+pub async fn fallbacks(db: &sqlx::PgPool, after: DateTime<Utc>) -> sqlx::Result<Option<Fallbacks>> {
+    sql::fallbacks(db, after).await
+}

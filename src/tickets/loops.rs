@@ -139,6 +139,11 @@ pub async fn tripped(db: &sqlx::PgPool, after: i64, limit: i64) -> sqlx::Result<
     sql::tripped(db, after, limit).await
 }
 
+/// How many buckets hold mail back, and since when the first of them does; `None`: none does.
+pub async fn holding(db: &sqlx::PgPool) -> sqlx::Result<Option<(i64, DateTime<Utc>)>> {
+    sql::holding(db).await
+}
+
 /// Fills a bucket again: a person has looked at it. `None`: it held nothing back.
 pub async fn reset(tx: &mut Tx, id: i64, by: PersonId, now: DateTime<Utc>) -> sqlx::Result<Option<Tripped>> {
     let Some(reset) = sql::reset(tx, id).await? else { return Ok(None) };

@@ -321,6 +321,21 @@ pub async fn count_unsent(db: &sqlx::PgPool) -> sqlx::Result<Vec<(String, i64)>>
     sql::count_unsent(db).await
 }
 
+/// Mails that a mailbox has tried in vain since it last had an answer that was an end.
+#[derive(Clone, Debug)]
+pub struct Stuck {
+    pub mailbox: String,
+    pub mails: i64,
+    pub attempts: i64,
+    /// When the first of these attempts was.
+    pub since: DateTime<Utc>,
+}
+
+/// Of all mailboxes that are sent from. What belongs to none of them leaves by `default`.
+pub async fn stuck(db: &sqlx::PgPool, mailboxes: &[String], default: &str) -> sqlx::Result<Vec<Stuck>> {
+    sql::stuck(db, mailboxes, default).await
+}
+
 /// Why a job was not cancelled.
 #[derive(Debug, thiserror::Error)]
 pub enum CancelError {

@@ -19,23 +19,35 @@ fn what(alarm: &Alarm) -> String {
     match alarm.kind.as_str() {
         alarms::MAILBOX => format!("mailbox {subject} can't be read"),
         alarms::OAUTH => format!("mailbox {subject} is not let in any more"),
+        alarms::SILENT => format!("mailbox {subject} is not read"),
+        alarms::SMTP => format!("mails of mailbox {subject} do not leave"),
+        alarms::DISCORD => "the connection to Discord is lost".to_owned(),
+        alarms::QUARANTINE => "messages are in quarantine".to_owned(),
+        alarms::DEAD_LETTERS => format!("jobs of the kind {subject} were given up"),
+        alarms::LOOP_BREAKER => "the loop breaker holds mail back".to_owned(),
+        alarms::GEMINI => "Gemini judges no tickets".to_owned(),
+        alarms::CLOCK => format!("the clock of {subject} is wrong"),
+        alarms::DISK => format!("a disk is nearly full ({subject})"),
+        alarms::BACKLOG => "work is late".to_owned(),
         kind => format!("{kind} {subject}"),
     }
 }
 
+/// The same within a sentence.
+fn said(alarm: &Alarm) -> String {
+    let what = what(alarm);
+    if what.starts_with("mailbox ") { format!("the {what}") } else { what }
+}
+
 /// To an admin, by mail. `base` is where people reach ticketd.
 pub fn mail(alarm: &Alarm, phase: Phase, base: Option<&str>) -> String {
-    let (what, since) = (what(alarm), time(alarm.raised_at));
+    let (what, since) = (said(alarm), time(alarm.raised_at));
     let mut text = match phase {
         Phase::Raised => {
-            format!(
-                "Hello,\n\nthe {what}, since {since}.\n\n    {}\n\n{}\n",
-                alarm.reason,
-                consequence(alarm)
-            )
+            format!("Hello,\n\n{what}, since {since}.\n\n    {}\n\n{}\n", alarm.reason, consequence(alarm))
         }
         Phase::Cleared => format!(
-            "Hello,\n\nit is over: the {what}, from {since} to {}. Nothing is left to do.\n",
+            "Hello,\n\nit is over: {what}, from {since} to {}. Nothing is left to do.\n",
             alarm.cleared_at.map_or_else(String::new, time)
         ),
     };
@@ -59,6 +71,38 @@ fn consequence(alarm: &Alarm) -> String {
              admin wants it: POST /api/admin/mailboxes/{subject}/retry. Until then mail waits: nothing is lost, but nobody \
              sees it."
         ),
+        alarms::SILENT => "Mail to it may wait on its server: nothing is lost, but perhaps nobody sees it.".to_owned(),
+        alarms::SMTP => {
+            "ticketd tries each mail for five days. Answers wait until then, and people hear nothing. ticketd writes again when \
+             mails leave."
+                .to_owned()
+        }
+        alarms::DISCORD => {
+            "What people say in Discord meanwhile is read when the connection is back; commands and buttons get no answer. Mail \
+             goes on. ticketd writes again when it is over."
+                .to_owned()
+        }
+        alarms::QUARANTINE => {
+            "They are kept as they came, and no ticket tells of them. ticketd writes again when none is left.".to_owned()
+        }
+        alarms::DEAD_LETTERS => {
+            "What they should have done is not done. ticketd writes again when none is left.".to_owned()
+        }
+        alarms::GEMINI => {
+            "Tickets are judged and assigned all the same, by the offline engine. Those of the last day that nobody touched are \
+             judged again when Gemini is back, and ticketd writes again."
+                .to_owned()
+        }
+        alarms::CLOCK => {
+            "Times on tickets, retries and deadlines are wrong by as much. ticketd writes again when it is over.".to_owned()
+        }
+        alarms::DISK => {
+            "When it is full nothing can be taken in any more: mail waits on its server. ticketd writes again when there is room."
+                .to_owned()
+        }
+        alarms::BACKLOG => {
+            "Nothing is lost: it is done in its turn, but people wait. ticketd writes again when it is over.".to_owned()
+        }
         _ => "ticketd writes again when it is over.".to_owned(),
     }
 }
@@ -147,6 +191,58 @@ mod tests {
         ticketd does not ask the token server again until one of the files is another one, ticketd is started anew, or an admin wants it: POST /api/admin/mailboxes/support/retry. Until then mail waits: nothing is lost, but nobody sees it.
 
         This mail was sent automatically.
+        ");
+    }
+
+    #[test]
+    fn what_the_watch_finds() {
+        let shown: Vec<String> = alarms::KINDS
+            .into_iter()
+            .map(|kind| {
+                let alarm = alarm(kind, "REASON");
+                let text = mail(&alarm, Phase::Raised, None);
+                let lines = text.lines().filter(|line| !line.is_empty() && *line != "Hello,");
+                let text: Vec<&str> = lines.filter(|line| !line.contains("REASON")).collect();
+                format!("{}\n  {}", subject(&alarm, Phase::Cleared), text.join("\n  "))
+            })
+            .collect();
+        insta::assert_snapshot!(shown.join("\n").replace("\n  This mail was sent automatically.", ""), @"
+        Over: mailbox support can't be read
+          the mailbox support can't be read, since 2026-11-21 09:00 UTC.
+          Mail to it waits on its server: nothing is lost, but nobody sees it. ticketd goes on trying, and writes again when it is over.
+        Over: mailbox support is not let in any more
+          the mailbox support is not let in any more, since 2026-11-21 09:00 UTC.
+          ticketd does not ask the token server again until one of the files is another one, ticketd is started anew, or an admin wants it: POST /api/admin/mailboxes/support/retry. Until then mail waits: nothing is lost, but nobody sees it.
+        Over: mailbox support is not read
+          the mailbox support is not read, since 2026-11-21 09:00 UTC.
+          Mail to it may wait on its server: nothing is lost, but perhaps nobody sees it.
+        Over: mails of mailbox support do not leave
+          mails of mailbox support do not leave, since 2026-11-21 09:00 UTC.
+          ticketd tries each mail for five days. Answers wait until then, and people hear nothing. ticketd writes again when mails leave.
+        Over: the connection to Discord is lost
+          the connection to Discord is lost, since 2026-11-21 09:00 UTC.
+          What people say in Discord meanwhile is read when the connection is back; commands and buttons get no answer. Mail goes on. ticketd writes again when it is over.
+        Over: messages are in quarantine
+          messages are in quarantine, since 2026-11-21 09:00 UTC.
+          They are kept as they came, and no ticket tells of them. ticketd writes again when none is left.
+        Over: jobs of the kind support were given up
+          jobs of the kind support were given up, since 2026-11-21 09:00 UTC.
+          What they should have done is not done. ticketd writes again when none is left.
+        Over: the loop breaker holds mail back
+          the loop breaker holds mail back, since 2026-11-21 09:00 UTC.
+          ticketd writes again when it is over.
+        Over: Gemini judges no tickets
+          Gemini judges no tickets, since 2026-11-21 09:00 UTC.
+          Tickets are judged and assigned all the same, by the offline engine. Those of the last day that nobody touched are judged again when Gemini is back, and ticketd writes again.
+        Over: the clock of support is wrong
+          the clock of support is wrong, since 2026-11-21 09:00 UTC.
+          Times on tickets, retries and deadlines are wrong by as much. ticketd writes again when it is over.
+        Over: a disk is nearly full (support)
+          a disk is nearly full (support), since 2026-11-21 09:00 UTC.
+          When it is full nothing can be taken in any more: mail waits on its server. ticketd writes again when there is room.
+        Over: work is late
+          work is late, since 2026-11-21 09:00 UTC.
+          Nothing is lost: it is done in its turn, but people wait. ticketd writes again when it is over.
         ");
     }
 }

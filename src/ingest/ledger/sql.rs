@@ -1,5 +1,6 @@
 //! The statements of the ledger as an admin reads it.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use super::{Backlog, Filter};
@@ -71,4 +72,16 @@ pub(super) async fn backlog(db: &PgPool) -> sqlx::Result<Vec<Backlog>> {
     )
     .fetch_all(db)
     .await
+}
+
+pub(super) async fn quarantined(db: &PgPool, since: DateTime<Utc>) -> sqlx::Result<Vec<(String, i64)>> {
+    let rows = sqlx::query!(
+        r#"SELECT mailbox, count(*) AS "rows!" FROM inbound
+           WHERE fate = 'quarantined' AND (raw_sha256 IS NOT NULL OR COALESCE(handled_at, received_at) > $1)
+           GROUP BY mailbox ORDER BY mailbox"#,
+        since
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.mailbox, row.rows)).collect())
 }

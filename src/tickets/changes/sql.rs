@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{Assignment, AssignmentRecord, Triage, TriageRecord, TriageSubject};
+use super::{Assignment, AssignmentRecord, Fallbacks, Triage, TriageRecord, TriageSubject};
 use crate::ids::{PersonId, TicketId};
 use crate::queue::Tx;
 use crate::tickets::Status;
@@ -280,4 +280,23 @@ pub(super) async fn triages(db: &PgPool, ticket: i64) -> sqlx::Result<Vec<Triage
     )
     .fetch_all(db)
     .await
+}
+
+/// A mail that Gemini answered about, though with no judgement, says nothing about Gemini.
+pub(super) async fn fallbacks(db: &PgPool, after: DateTime<Utc>) -> sqlx::Result<Option<Fallbacks>> {
+    let row = sqlx::query!(
+        r#"SELECT count(DISTINCT ticket_id) AS "tickets!", min(at) AS since,
+                  (array_agg(fallback_reason ORDER BY id DESC))[1] AS reason
+           FROM triages
+           WHERE at > $1 AND fallback_reason IS NOT NULL AND fallback_reason NOT LIKE 'Gemini gave no%'
+             AND id > COALESCE((SELECT max(id) FROM triages WHERE at > $1 AND engine = 'gemini'), 0)"#,
+        after
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(row.since.map(|since| Fallbacks {
+        tickets: row.tickets,
+        since,
+        reason: row.reason.unwrap_or_default(),
+    }))
 }

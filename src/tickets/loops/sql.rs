@@ -97,6 +97,15 @@ pub(super) async fn tripped(db: &PgPool, after: i64, limit: i64) -> sqlx::Result
     Ok(rows.into_iter().map(Tripped::from).collect())
 }
 
+pub(super) async fn holding(db: &PgPool) -> sqlx::Result<Option<(i64, DateTime<Utc>)>> {
+    let row = sqlx::query!(
+        r#"SELECT count(*) AS "buckets!", min(tripped_at) AS first FROM loop_buckets WHERE tripped_at IS NOT NULL"#
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(row.first.map(|first| (row.buckets, first)))
+}
+
 struct TrippedRow {
     id: i64,
     scope: String,

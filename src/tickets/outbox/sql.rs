@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{Carried, Delivery, Facts, File, Fixed, Purpose, Tried, Unsent, UnsentFilter};
+use super::{Carried, Delivery, Facts, File, Fixed, Purpose, Stuck, Tried, Unsent, UnsentFilter};
 use crate::ids::{DeliveryId, MessageId, PersonId, TicketId};
 use crate::queue::Tx;
 use crate::store::Sha;
@@ -370,5 +370,31 @@ pub(super) async fn retry(tx: &mut Tx, delivery: i64) -> sqlx::Result<Option<i64
         delivery
     )
     .fetch_optional(&mut **tx)
+    .await
+}
+
+/// A mail that is refused for good was answered, too: the server is well.
+pub(super) async fn stuck(db: &PgPool, mailboxes: &[String], default: &str) -> sqlx::Result<Vec<Stuck>> {
+    sqlx::query_as!(
+        Stuck,
+        r#"WITH failing AS (
+             SELECT CASE WHEN t.mailbox = ANY ($1) THEN t.mailbox ELSE $2 END AS mailbox, a.id, a.at, d.id AS delivery
+             FROM deliveries d JOIN tickets t ON t.id = d.ticket_id JOIN delivery_attempts a ON a.delivery_id = d.id
+             WHERE d.state = 'waiting' AND d.channel = 'email' AND a.outcome IN ('temporary', 'network')
+           ), ended AS (
+             SELECT m.mailbox, (
+               SELECT a.id FROM delivery_attempts a JOIN deliveries d ON d.id = a.delivery_id JOIN tickets t ON t.id = d.ticket_id
+               WHERE a.outcome IN ('sent', 'permanent') AND d.channel = 'email'
+                 AND CASE WHEN t.mailbox = ANY ($1) THEN t.mailbox ELSE $2 END = m.mailbox
+               ORDER BY a.id DESC LIMIT 1) AS last
+             FROM (SELECT DISTINCT mailbox FROM failing) m
+           )
+           SELECT f.mailbox AS "mailbox!", count(DISTINCT f.delivery) AS "mails!", count(*) AS "attempts!", min(f.at) AS "since!"
+           FROM failing f JOIN ended e ON e.mailbox = f.mailbox
+           WHERE f.id > COALESCE(e.last, 0) GROUP BY f.mailbox ORDER BY f.mailbox"#,
+        mailboxes,
+        default
+    )
+    .fetch_all(db)
     .await
 }
