@@ -1,9 +1,11 @@
 //! Whatever is late or broken is told to admins by every channel that is not itself the trouble, once; and so is its end.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use regex::Regex;
 use serde_json::{Value, json};
 use ticketd::people::Role;
 use ticketd::queue::{self, Which};
@@ -321,4 +323,35 @@ async fn a_disk_that_is_nearly_full_is_told_until_there_is_room() {
     assert_eq!(mailed(&later), [begins.replace("Alarm: ", "Over: ")]);
     later.close().await;
     desk.close_without_database();
+}
+
+/// Every match of the first group in the source.
+fn named_in_the_source(pattern: &str) -> BTreeSet<String> {
+    let pattern = Regex::new(pattern).expect("a pattern");
+    let files = crate::architecture::rust_files("src");
+    let found =
+        files.iter().flat_map(|(_, text)| pattern.captures_iter(text).filter_map(|found| found.get(1)));
+    found.map(|name| name.as_str().to_owned()).collect()
+}
+
+#[test]
+fn the_rules_and_the_dashboard_speak_of_numbers_that_there_are_and_that_are_explained() {
+    let counted = named_in_the_source(r#"\b(?:counter|gauge|histogram)!\(\s*"(ticketd_\w+)""#);
+    let explained = named_in_the_source(r#"\bdescribe_(?:counter|gauge|histogram)!\(\s*"(ticketd_\w+)""#);
+    assert!(counted.len() > 20, "the numbers are not where this test looks for them");
+    assert_eq!(counted, explained);
+    let histograms = named_in_the_source(r#"\bhistogram!\(\s*"(ticketd_\w+)""#);
+    let dashboard = include_str!("../config/grafana.json");
+    serde_json::from_str::<Value>(dashboard).expect("a dashboard");
+    let name = Regex::new(r"ticketd_\w+").expect("a pattern");
+    for (file, text) in [("alerts.yml", include_str!("../config/alerts.yml")), ("grafana.json", dashboard)] {
+        let used: BTreeSet<&str> = name.find_iter(text).map(|found| found.as_str()).collect();
+        assert!(used.len() > 3, "config/{file} names no numbers");
+        for used in used {
+            let of_histogram = ["_bucket", "_sum", "_count"].iter().find_map(|end| used.strip_suffix(end));
+            let is_there =
+                counted.contains(used) || of_histogram.is_some_and(|name| histograms.contains(name));
+            assert!(is_there, "config/{file} speaks of {used}, which nobody counts");
+        }
+    }
 }

@@ -51,7 +51,7 @@ fn the_tests_keep_the_rules() {
 }
 
 /// Every `.rs` file below a folder of the package, as (path from the package's root, text), sorted.
-fn rust_files(folder: &str) -> Vec<(String, String)> {
+pub(crate) fn rust_files(folder: &str) -> Vec<(String, String)> {
     fn walk(folder: &Path, root: &Path, files: &mut Vec<(String, String)>) {
         for entry in std::fs::read_dir(folder).expect("list a source folder") {
             let path = entry.expect("list a source folder").path();

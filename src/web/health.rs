@@ -141,6 +141,16 @@ async fn gauge(state: &Shared) -> sqlx::Result<()> {
         let count = open.iter().filter(|alarm| alarm.kind == kind).count();
         metrics::gauge!("ticketd_alarms", "kind" => kind).set(count as f64);
     }
+    let ledger = ingest::ledger::backlog(&state.db).await?;
+    let quarantined: i64 = ledger.iter().map(|mailbox| mailbox.quarantined).sum();
+    metrics::gauge!("ticketd_quarantined_messages").set(quarantined as f64);
+    let unsent = tickets::outbox::count_unsent(&state.db).await?;
+    for name in tickets::outbox::UNSENT_STATES {
+        let count = unsent.iter().find(|(found, _)| found == name).map_or(0, |(_, count)| *count);
+        metrics::gauge!("ticketd_deliveries_unsent", "state" => name).set(count as f64);
+    }
+    let holding = tickets::loops::holding(&state.db).await?.map_or(0, |(buckets, _)| buckets);
+    metrics::gauge!("ticketd_loop_breakers_tripped").set(holding as f64);
     for mailbox in ingest::health(&state.db).await? {
         let failing = f64::from(u8::from(mailbox.last_error.is_some()));
         metrics::gauge!("ticketd_mailbox_failing", "mailbox" => mailbox.name).set(failing);
@@ -156,6 +166,11 @@ pub fn describe_metrics() {
     describe_counter!("ticketd_triages_total", "Judgements, by engine");
     describe_counter!("ticketd_gemini_failures_total", "Calls of Gemini that gave no judgement, by kind");
     describe_counter!("ticketd_assignments_total", "Assignments, by outcome");
+    describe_counter!("ticketd_webhooks_total", "Attempts to tell a webhook, by outcome");
+    describe_counter!(
+        "ticketd_discord_threads_broken_total",
+        "Threads in Discord that can't be written to any more"
+    );
     describe_counter!("ticketd_deliveries_total", "Attempts to send, by outcome");
     describe_counter!("ticketd_jobs_total", "Jobs run, by kind and outcome");
     describe_counter!(
@@ -166,6 +181,10 @@ pub fn describe_metrics() {
     describe_counter!(
         "ticketd_discord_received_total",
         "Interactions, messages, edits and deletions put into the ledger"
+    );
+    describe_counter!(
+        "ticketd_discord_total",
+        "Messages, edits and deletions in Discord that were worked on, by fate"
     );
     describe_counter!(
         "ticketd_discord_interactions_total",
@@ -189,5 +208,11 @@ pub fn describe_metrics() {
     describe_gauge!("ticketd_tickets", "Tickets, by status");
     describe_gauge!("ticketd_tickets_unassigned", "Active tickets that nobody could be given");
     describe_gauge!("ticketd_alarms", "Open alarms, by kind");
+    describe_gauge!("ticketd_quarantined_messages", "Messages that could not be taken in and are put aside");
+    describe_gauge!("ticketd_deliveries_unsent", "Mails that were not sent or came back, by state");
+    describe_gauge!(
+        "ticketd_loop_breakers_tripped",
+        "Addresses, tickets and domains whose automatic mail is held back"
+    );
     describe_gauge!("ticketd_mailbox_failing", "1 while a mailbox, or Discord, cannot be read");
 }
