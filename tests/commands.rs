@@ -178,7 +178,10 @@ async fn doctor_says_what_is_well_and_names_the_one_thing_that_is_not() {
         url: postgres::fresh_url().await,
         imap: good(),
         smtp: smtp(&sink, "s3cret"),
-        more: format!("[gemini]\nbase_url = \"{}\"\napi_key = \"{KEY}\"\n", gemini.base_url()),
+        more: format!(
+            "[alarms]\ndisk_free_percent = 1\n[gemini]\nbase_url = \"{}\"\napi_key = \"{KEY}\"\n",
+            gemini.base_url()
+        ),
     };
     let (imap_port, secure_port, smtp_port) =
         (dovecot.imap_port().to_string(), dovecot.imaps_port().to_string(), sink.port().to_string());
@@ -192,7 +195,8 @@ async fn doctor_says_what_is_well_and_names_the_one_thing_that_is_not() {
     assert_eq!(code, Some(0), "{said}");
     let version =
         said.split_once("PostgreSQL ").and_then(|(_, rest)| rest.split_once(',')).expect("a version").0;
-    let all = [changing.as_slice(), &[(version, "VERSION")]].concat();
+    let left = said.split_once("disk: ").and_then(|(_, rest)| rest.split_once(" are")).expect("a disk").0;
+    let all = [changing.as_slice(), &[(version, "VERSION"), (left, "SOME %")]].concat();
     insta::assert_snapshot!(place.redact(&said, &all), @"
     ok    configuration: DIR/ticketd.toml is sound
     ok    mailbox support imap password: is readable
@@ -201,6 +205,8 @@ async fn doctor_says_what_is_well_and_names_the_one_thing_that_is_not() {
     ok    mailbox support smtp authority: is readable
     ok    gemini key: is readable
     ok    database: PostgreSQL VERSION, up to date
+    ok    clock: it differs from PostgreSQL's by less than 60 s
+    ok    disk: SOME % are left under DIR/data
     ok    attachments: folder DIR/data/attachments takes, gives and deletes files
     ok    mailbox support imap: localhost:IMAPS takes the login; INBOX holds 0 mails
     ok    mailbox support smtp: smtp localhost:SMTP answers and takes the login
@@ -231,6 +237,8 @@ async fn doctor_says_what_is_well_and_names_the_one_thing_that_is_not() {
 
     setup.smtp = smtp(&sink, "wrong");
     insta::assert_snapshot!(setup.failing(&place, &changing).await, @"FAIL  mailbox support smtp: smtp localhost:SMTP: the server refused the login: check smtp.user and the password file (with two-factor log-in: an app password) (permanent error (535): 5.7.8 Authentication credentials invalid)");
+    setup.smtp = smtp(&sink, "s3cret").replace("ca_file", "#ca_file");
+    insta::assert_snapshot!(setup.failing(&place, &changing).await, @"FAIL  mailbox support smtp: smtp localhost:SMTP: the server's certificate is not trusted: give its authority as smtp.ca_file (Connection error: Connection error: invalid peer certificate: UnknownIssuer)");
     setup.smtp = smtp(&sink, "s3cret").replace(&smtp_port, &closed.to_string());
     insta::assert_snapshot!(setup.failing(&place, &[(&closed.to_string(), "CLOSED")]).await, @"FAIL  mailbox support smtp: smtp localhost:CLOSED: nothing listens there: check smtp.host and smtp.port (Connection error: Connection refused (os error 111))");
     setup.smtp = smtp(&sink, "s3cret");
@@ -246,6 +254,36 @@ async fn doctor_says_what_is_well_and_names_the_one_thing_that_is_not() {
 
     setup.url = format!("postgres://u@127.0.0.1:{closed}/x");
     insta::assert_snapshot!(setup.failing(&place, &[(&closed.to_string(), "CLOSED")]).await, @"FAIL  database: cannot connect to PostgreSQL: check database.url and that the server runs: error communicating with database: Connection refused (os error 111)");
+}
+
+#[tokio::test]
+async fn doctor_says_what_to_do_about_a_wrong_clock_and_a_full_disk() {
+    let place = Place::new();
+    let url = postgres::fresh_url().await;
+    let setup = |more: &str| Setup {
+        url: url.clone(),
+        imap: String::new(),
+        smtp: "outbox_dir = \"out\"\n".to_owned(),
+        more: more.to_owned(),
+    };
+    let full = setup("[alarms]\ndisk_free_percent = 100\n").failing(&place, &[]).await;
+    let left = full.split_once("disk: ").and_then(|(_, rest)| rest.split_once(" are")).expect("a disk").0;
+    insta::assert_snapshot!(full.replacen(left, "SOME %", 1), @"FAIL  disk: SOME % are left of the disk under DIR/data (data_dir), less than alarms.disk_free_percent = 100: free some space or give it a larger one");
+
+    // A PostgreSQL whose clock is wrong: its own function is found behind another one of that name.
+    let db = sqlx::PgPool::connect(&url).await.expect("the database");
+    let name = url.rsplit_once('/').expect("a URL").1;
+    let wrong = format!(
+        "CREATE SCHEMA wrong;
+         CREATE FUNCTION wrong.clock_timestamp() RETURNS TIMESTAMPTZ LANGUAGE sql
+           AS $$ SELECT pg_catalog.clock_timestamp() + INTERVAL '10 minutes' $$;
+         ALTER DATABASE {name} SET search_path = wrong, public, pg_catalog"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(wrong)).execute(&db).await.expect("a wrong clock");
+    db.close().await;
+    let said = setup("[alarms]\ndisk_free_percent = 0\n").failing(&place, &[]).await;
+    // A second may pass between the two clocks.
+    insta::assert_snapshot!(said.replace("601 s", "600 s").replace("599 s", "600 s"), @"FAIL  clock: this machine's clock is 600 s behind PostgreSQL's, so far that one-time codes and log-ins fail: have both set by NTP (`timedatectl set-ntp true`)");
 }
 
 #[tokio::test]

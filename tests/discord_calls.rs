@@ -359,6 +359,11 @@ async fn the_doctor_says_what_is_right_and_what_is_not() {
         findings.iter().map(line).collect::<Vec<_>>().join("\n")
     };
     assert!(!report().await.contains("FAIL"), "with the role of its invitation all is well");
+    let mut wrong = config(&discord.config());
+    wrong.token = Some(format!("{TOKEN}x").into());
+    let findings = check::check(&wrong).await;
+    let [(what, Err(error))] = findings.as_slice() else { panic!("{findings:?}") };
+    insta::assert_snapshot!(format!("{what}: {error:#}"), @"discord token: Discord does not accept the bot's token (401: Unauthorized: HTTP 401, code 0): renew it in the developer portal, page Bot");
     discord.takes_the_bots_role();
     insta::assert_snapshot!(report().await, @"
     ok discord token: is that of the bot ticketd

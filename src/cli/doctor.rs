@@ -9,11 +9,12 @@ use anyhow::Context;
 use super::{one_line, say};
 use crate::app::{self, Storage};
 use crate::clock::Clock;
-use crate::config::{Config, Mailbox};
+use crate::config::{Alarms, Config, Mailbox};
 use crate::deliver::mailer::Mailer;
 use crate::oauth::{Grant, Tokens};
-use crate::store::Store;
+use crate::store::{Store, disk};
 use crate::triage::Triage;
+use crate::worker::watch;
 use crate::{database, discord, sources};
 
 struct Report {
@@ -50,6 +51,10 @@ pub(super) async fn run(path: &Path, offline: bool) -> anyhow::Result<ExitCode> 
     if !offline {
         let (checked, tokens) = check_database(&config).await;
         report.line("database", checked)?;
+        if let Some((storage, _)) = &tokens {
+            report.line("clock", check_clock(&config, storage).await)?;
+        }
+        check_disks(&config, &mut report)?;
         report.line("attachments", check_attachments(&config).await)?;
         check_mailboxes(&config, tokens.as_ref().map(|(_, tokens)| tokens), &mut report).await?;
         if let Some((storage, _)) = tokens {
@@ -189,6 +194,35 @@ async fn check_grants(mailbox: &Mailbox, tokens: Option<&Tokens>, report: &mut R
             &what,
             given.map(|_| "the token server gives access tokens".to_owned()).map_err(Into::into),
         )?;
+    }
+    Ok(())
+}
+
+async fn check_clock(config: &Config, storage: &Storage) -> anyhow::Result<String> {
+    let theirs = database::now(&storage.db).await.context("cannot ask PostgreSQL for the time")?;
+    let ahead = (Clock::system().now() - theirs).num_seconds();
+    let limit = match config.alarms.clock_seconds {
+        0 => Alarms::default().clock_seconds,
+        limit => limit,
+    };
+    anyhow::ensure!(ahead.abs() <= limit, watch::skew(ahead));
+    Ok(format!("it differs from PostgreSQL's by less than {limit} s"))
+}
+
+/// A line for each file system that is written to.
+fn check_disks(config: &Config, report: &mut Report) -> anyhow::Result<()> {
+    let rooms = match disk::rooms(config) {
+        Ok(rooms) => rooms,
+        Err(error) => return report.line("disk", Err(error)),
+    };
+    let limit = config.alarms.disk_free_percent;
+    for room in rooms {
+        let said = if room.free_percent < limit {
+            Err(anyhow::anyhow!(watch::full(&room, limit)))
+        } else {
+            Ok(format!("{} % are left under {}", room.free_percent, room.path.display()))
+        };
+        report.line("disk", said)?;
     }
     Ok(())
 }
