@@ -145,7 +145,7 @@ impl PrivatePostgres {
             postgres.args(["-c", "unix_socket_permissions=0777"]);
         }
         if !self.durable {
-            postgres.args(["-c", "fsync=off", "-c", "full_page_writes=off"]);
+            postgres.args(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=400"]);
         }
         postgres.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         spawn_tied_to_this_process(postgres).context("cannot run postgres")
