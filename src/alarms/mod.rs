@@ -17,16 +17,18 @@ mod sql;
 pub const MAILBOX: &str = "mailbox";
 /// A token server refuses what a mailbox logs in by; subject: the mailbox's name.
 pub const OAUTH: &str = "oauth";
+/// A mail server holds mails that were read and are not in the ledger; subject: the mailbox's name.
+pub const GAP: &str = "gap";
 /// Every kind there is.
-pub const KINDS: [&str; 2] = [MAILBOX, OAUTH];
+pub const KINDS: [&str; 3] = [MAILBOX, OAUTH, GAP];
 
 /// An alarm, as people read it.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Alarm {
     pub id: i64,
-    /// mailbox or oauth
+    /// mailbox, oauth or gap
     pub kind: String,
-    /// Of both kinds the name of a mailbox.
+    /// Of all kinds the name of a mailbox.
     pub subject: String,
     /// Why, and what to do about it.
     pub reason: String,

@@ -19,6 +19,7 @@ fn what(alarm: &Alarm) -> String {
     match alarm.kind.as_str() {
         alarms::MAILBOX => format!("mailbox {subject} can't be read"),
         alarms::OAUTH => format!("mailbox {subject} is not let in any more"),
+        alarms::GAP => format!("mailbox {subject} holds mails that the ledger lacks"),
         kind => format!("{kind} {subject}"),
     }
 }
@@ -59,6 +60,12 @@ fn consequence(alarm: &Alarm) -> String {
              admin wants it: POST /api/admin/mailboxes/{subject}/retry. Until then mail waits: nothing is lost, but nobody \
              sees it."
         ),
+        alarms::GAP => {
+            "Those that the server gave are handled as if they had just come; the others are in quarantine, and asked for again. \
+             Find out why they were missing: a database that was restored from a backup, or rows that somebody deleted. ticketd \
+             compares again every 6 hours, and writes when nothing is missing any more."
+                .to_owned()
+        }
         _ => "ticketd writes again when it is over.".to_owned(),
     }
 }
@@ -145,6 +152,31 @@ mod tests {
             the token server refuses the refresh token of mailbox support (invalid_grant)
 
         ticketd does not ask the token server again until one of the files is another one, ticketd is started anew, or an admin wants it: POST /api/admin/mailboxes/support/retry. Until then mail waits: nothing is lost, but nobody sees it.
+
+        This mail was sent automatically.
+        ");
+    }
+
+    #[test]
+    fn a_mailbox_with_mails_that_the_ledger_lacks() {
+        let alarm =
+            alarm(alarms::GAP, "3 mails on the server were not in the ledger; 3 of them were fetched now");
+        insta::assert_snapshot!(subject(&alarm, Phase::Raised), @"Alarm: mailbox support holds mails that the ledger lacks");
+        insta::assert_snapshot!(mail(&alarm, Phase::Raised, None), @"
+        Hello,
+
+        the mailbox support holds mails that the ledger lacks, since 2026-11-21 09:00 UTC.
+
+            3 mails on the server were not in the ledger; 3 of them were fetched now
+
+        Those that the server gave are handled as if they had just come; the others are in quarantine, and asked for again. Find out why they were missing: a database that was restored from a backup, or rows that somebody deleted. ticketd compares again every 6 hours, and writes when nothing is missing any more.
+
+        This mail was sent automatically.
+        ");
+        insta::assert_snapshot!(mail(&alarm, Phase::Cleared, None), @"
+        Hello,
+
+        it is over: the mailbox support holds mails that the ledger lacks, from 2026-11-21 09:00 UTC to 2026-11-21 11:30 UTC. Nothing is left to do.
 
         This mail was sent automatically.
         ");

@@ -11,6 +11,7 @@ use super::after;
 use super::connection::{ANSWER, Connection, ImapError, ImapSettings, Opened};
 use super::fetch::{self, Haul, Suspects};
 use super::login::Login;
+use super::reconcile;
 use crate::alarms;
 use crate::clock::Clock;
 use crate::config::{After, Start};
@@ -86,6 +87,9 @@ pub struct Progress {
     is_well: bool,
     /// When mails that the server did not give were last asked for.
     asked_again: Option<DateTime<Utc>>,
+    /// When its list was last compared with the ledger, and how often that broke off since.
+    pub(super) reconciled: Option<DateTime<Utc>>,
+    pub(super) broken_off: u32,
     /// The number of the account that the name stands for.
     account: i32,
 }
@@ -277,6 +281,7 @@ async fn sync(
     while let Narrowed::Yes = read_new(connection, reader, opened, lock, &mut count).await? {}
     check(lock).await?;
     ask_again(connection, reader, opened.uidvalidity).await?;
+    count += reconcile::when_due(connection, reader, opened, lock).await?;
     let health = act_on_committed(connection, reader, opened.uidvalidity).await?;
     note_health(reader, health.as_deref()).await;
     Ok(count)
