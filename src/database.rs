@@ -17,7 +17,9 @@ pub async fn connect(options: PgConnectOptions, size: u32) -> anyhow::Result<PgP
     let options = options.application_name("ticketd").options([
         // A statement that takes longer than this is stuck; a job's lease is longer.
         ("statement_timeout", "30s"),
-        ("idle_in_transaction_session_timeout", "60s"),
+        // Nothing waits for the network inside a transaction, so whoever is silent in one is frozen: what it has locked is
+        // let go of before another process has taken over.
+        ("idle_in_transaction_session_timeout", "8s"),
         ("lock_timeout", "20s"),
     ]);
     // Not by the pool: it tries again and again, and then says that it ran out of time instead of what was wrong.

@@ -324,7 +324,7 @@ async fn doctor_offline_checks_the_configuration_and_every_file_it_names() {
 
 #[tokio::test]
 async fn every_command_helps_with_an_example_and_refuses_wrong_usage_with_2() {
-    let commands: [&[&str]; 25] = [
+    let commands: [&[&str]; 26] = [
         &[],
         &["demo"],
         &["serve"],
@@ -350,6 +350,7 @@ async fn every_command_helps_with_an_example_and_refuses_wrong_usage_with_2() {
         &["deliveries", "retry"],
         &["ledger"],
         &["ledger", "list"],
+        &["ledger", "reconcile"],
     ];
     for command in commands.into_iter().chain([["jobs", "retry"].as_slice(), &["jobs", "cancel"]]) {
         let ran = run(&[command, &["--help"]].concat(), "").await;

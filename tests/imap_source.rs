@@ -19,6 +19,7 @@ use crate::harness::imap_script::{Fault, ImapScript};
 use crate::harness::ledger::{Ledger, database};
 
 mod quirks;
+mod reconcile;
 
 fn ledger_of(reader: &Reader) -> Ledger {
     Ledger { db: reader.db.clone(), mailbox: reader.mailbox.clone() }

@@ -48,7 +48,7 @@ async fn killed_five_times_over_sixty_waiting_mails() {
         premises.leases_run_out().await;
         daemon = Daemon::start(&premises.config, "");
     }
-    run.end(&premises, dovecot, daemon, &format!("{kills} kills")).await;
+    run.end(&premises, dovecot, vec![daemon], &format!("{kills} kills")).await;
     premises.db.close().await;
 }
 
@@ -78,7 +78,43 @@ async fn killed_while_mails_arrive_and_everything_around_is_restarted() {
         of(&[Blow::RefuseMail, Blow::LoseAnswers, Blow::HangUp, Blow::SayNothing]),
     );
     let Around { premises, dovecot, daemon, .. } = around;
-    run.end(&premises, &dovecot, daemon, &said).await;
+    run.end(&premises, &dovecot, vec![daemon], &said).await;
+    premises.db.close().await;
+}
+
+#[tokio::test]
+async fn two_processes_are_killed_by_turns_while_mails_arrive_and_then_both_at_once() {
+    let mut run = Run::begin("two processes", number("TICKETD_TWO", 60));
+    let kills: usize = number("TICKETD_TWO_KILLS", 6);
+    let dovecot = Dovecot::shared();
+    let premises = Premises::furnish(dovecot.imap_port(), "after = \"seen\"", "").await;
+    let start = || Daemon::start(&premises.config, "");
+    let mut pair = [start(), start()];
+    let mut bags = run.post.bags.clone().into_iter();
+    let share = bags.len() / (kills + 1);
+    for _ in 2..kills {
+        let burst: Vec<_> = bags.by_ref().take(run.chance.random_range(0..=2 * share)).collect();
+        dovecot.deliver(&premises.user, "INBOX", burst.iter().map(Vec::as_slice));
+        // The one that reads, or the one that waits to; both do the work that follows.
+        let daemon = pair.get_mut(run.chance.random_range(0..2)).expect("one of two");
+        assert!(daemon.comes_up().await, "{}", daemon.log());
+        daemon.works_for(run.chance.random_range(1..80), Duration::from_secs(1)).await;
+        daemon.kill();
+        run.errors.extend(daemon.errors());
+        *daemon = start();
+    }
+    let rest: Vec<_> = bags.collect();
+    dovecot.deliver(&premises.user, "INBOX", rest.iter().map(Vec::as_slice));
+    for daemon in &mut pair {
+        daemon.works_for(40, Duration::from_secs(1)).await;
+    }
+    for mut daemon in pair {
+        daemon.kill();
+        run.errors.extend(daemon.errors());
+    }
+    premises.leases_run_out().await;
+    let (daemon, peer) = (start(), start());
+    run.end(&premises, dovecot, vec![daemon, peer], &format!("{kills} kills")).await;
     premises.db.close().await;
 }
 
@@ -102,20 +138,26 @@ impl Run {
         Self { name, seed, chance, post, begun: Instant::now(), errors: Vec::new() }
     }
 
-    /// Lets the last process do what is left, then looks at the result.
-    async fn end(mut self, premises: &Premises, dovecot: &Dovecot, daemon: Daemon, blows: &str) {
-        assert!(daemon.comes_up().await, "{}", daemon.log());
+    /// Lets the last processes do what is left, then looks at the result.
+    async fn end(mut self, premises: &Premises, dovecot: &Dovecot, daemons: Vec<Daemon>, blows: &str) {
+        for daemon in &daemons {
+            assert!(daemon.comes_up().await, "{}", daemon.log());
+        }
         let deliveries = self.post.bags.len();
         let unacted = "SELECT count(*) FROM inbound WHERE NOT acted";
         let all_is_done =
             async || premises.is_settled(deliveries).await && premises.count(unacted).await == 0;
         let mut unfinished = Vec::new();
-        if !within(PATIENCE, all_is_done).await {
+        let patience = PATIENCE + Duration::from_millis(100) * u32::try_from(deliveries).expect("small");
+        if !within(patience, all_is_done).await {
             let jobs = queue::list(&premises.db, queue::Which::All, 100).await.expect("the jobs");
-            unfinished.push(format!("not done after {PATIENCE:?}: {jobs:?}\n{}", daemon.log()));
+            let logs: Vec<String> = daemons.iter().map(Daemon::log).collect();
+            unfinished.push(format!("not done after {patience:?}: {jobs:?}\n{}", logs.join("\n\n")));
         }
-        self.errors.extend(daemon.errors());
-        daemon.stops().await;
+        for daemon in daemons {
+            self.errors.extend(daemon.errors());
+            daemon.stops().await;
+        }
         let seconds = self.begun.elapsed().as_secs_f32();
         let mut figures = verdict::examine(premises, dovecot, &self.post).await;
         figures.faults.extend(unfinished);

@@ -56,6 +56,7 @@ mod staff_answers;
 mod staff_by_mail;
 mod staff_tools;
 mod taken_in_once;
+mod takeover;
 mod ticket_actions;
 mod tickets_list;
 mod tickets_search;

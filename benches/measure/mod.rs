@@ -32,10 +32,15 @@ impl Ground {
         Self { folder, db, _server: server }
     }
 
-    /// The section that has ticketd use this PostgreSQL.
-    pub fn database(&self) -> String {
+    /// Where this PostgreSQL is reached.
+    pub fn url(&self) -> String {
         let socket = self.folder.path().join("pg").display().to_string().replace('/', "%2F");
-        format!("[database]\nurl = \"postgres://postgres@{socket}/postgres\"\n")
+        format!("postgres://postgres@{socket}/postgres")
+    }
+
+    /// The section that has ticketd use it.
+    pub fn database(&self) -> String {
+        format!("[database]\nurl = \"{}\"\n", self.url())
     }
 
     /// Writes the configuration down.

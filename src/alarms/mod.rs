@@ -37,8 +37,10 @@ pub const CLOCK: &str = "clock";
 pub const DISK: &str = "disk";
 /// Work waits for longer than it should; subject: `jobs`.
 pub const BACKLOG: &str = "backlog";
+/// A mail server holds mails that were read and are not in the ledger; subject: the mailbox's name.
+pub const GAP: &str = "gap";
 /// Every kind there is.
-pub const KINDS: [&str; 12] = [
+pub const KINDS: [&str; 13] = [
     MAILBOX,
     OAUTH,
     SILENT,
@@ -51,14 +53,15 @@ pub const KINDS: [&str; 12] = [
     CLOCK,
     DISK,
     BACKLOG,
+    GAP,
 ];
 
 /// An alarm, as people read it.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Alarm {
     pub id: i64,
-    /// `mailbox`, `oauth`, `silent`, `smtp`, `discord`, `quarantine`, `dead_letters`, `loop_breaker`, `gemini`, `clock`, `disk`
-    /// or `backlog`.
+    /// `mailbox`, `oauth`, `silent`, `smtp`, `discord`, `quarantine`, `dead_letters`, `loop_breaker`, `gemini`, `clock`, `disk`,
+    /// `backlog` or `gap`.
     pub kind: String,
     /// With what: the name of a mailbox, a kind of job, a machine.
     pub subject: String,

@@ -1,13 +1,18 @@
-//! `ticketd ledger`: the fate of every mail, and another try for those that were put aside.
+//! `ticketd ledger`: the fate of every mail, another try for those that were put aside, and what the servers hold.
 
+use anyhow::bail;
 use clap::Subcommand;
+use serde_json::json;
 
-use super::{ConfigFile, say, storage};
+use super::{ConfigFile, one_line, say, storage};
 use crate::audit::Actor;
 use crate::clock::Clock;
+use crate::config::Mailbox;
 use crate::ids::InboundId;
 use crate::ingest::ledger::{self, ReplayError};
-use crate::{ingest, queue};
+use crate::oauth::Tokens;
+use crate::sources::imap::reconcile::Comparison;
+use crate::{app, ingest, queue, sources};
 
 #[derive(Subcommand)]
 pub(super) enum LedgerCommand {
@@ -35,6 +40,15 @@ pub(super) enum LedgerCommand {
         #[arg(long, conflicts_with = "ids")]
         all: bool,
     },
+    /// Compare what lies on the mail servers with the ledger, and fetch what is missing; a line of JSON for each mailbox
+    #[command(after_help = "Example: ticketd ledger reconcile --config ticketd.toml --mailbox support")]
+    Reconcile {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Only this mailbox
+        #[arg(long, value_name = "NAME")]
+        mailbox: Option<String>,
+    },
 }
 
 const FATES: [&str; 6] = ["ticketed", "appended", "suppressed", "quarantined", "duplicate", "waiting"];
@@ -51,6 +65,7 @@ pub(super) async fn run(command: LedgerCommand) -> anyhow::Result<()> {
             storage.close().await;
             Ok(())
         }
+        LedgerCommand::Reconcile { file, mailbox } => reconcile(&file, mailbox.as_deref()).await,
         LedgerCommand::Replay { file, ids, all } => {
             let (_, storage) = storage(&file.config).await?;
             let ids = if all {
@@ -77,6 +92,40 @@ pub(super) async fn run(command: LedgerCommand) -> anyhow::Result<()> {
             })
         }
     }
+}
+
+/// One mailbox that can't be compared does not keep the others from it.
+async fn reconcile(file: &ConfigFile, wanted: Option<&str>) -> anyhow::Result<()> {
+    let (config, storage) = storage(&file.config).await?;
+    let is_wanted = |mailbox: &&Mailbox| wanted.is_none_or(|name| mailbox.name == name);
+    let mailboxes: Vec<_> = config.mailbox.iter().filter(|m| m.imap.is_some()).filter(is_wanted).collect();
+    if let (Some(name), true) = (wanted, mailboxes.is_empty()) {
+        bail!("no [[mailbox]] with the name {name} and a section [mailbox.imap] is configured");
+    }
+    let clock = Clock::system();
+    let masters = app::master_secrets(&config, &storage.db, &clock).await?;
+    let tokens = Tokens::new(&storage.db, &clock, &masters)?;
+    let mut troubles = Vec::new();
+    for mailbox in mailboxes {
+        let name = &mailbox.name;
+        let reader = sources::reader(mailbox, &storage.db, &clock, &tokens, config.mail.max_message_bytes)?;
+        match sources::imap::reconcile::reconcile(&reader).await {
+            Ok(Comparison { on_server, in_ledger, missing, fetched }) => {
+                let line = json!({"mailbox": name, "on_server": on_server, "in_ledger": in_ledger,
+                                  "missing": missing, "fetched": fetched});
+                say(&line.to_string())?;
+                if fetched < missing {
+                    troubles.push(format!("mailbox {name}: the server does not give all that is missing"));
+                }
+            }
+            Err(error) => {
+                troubles.push(one_line(&error.context(format!("mailbox {name} can't be compared"))));
+            }
+        }
+    }
+    storage.close().await;
+    anyhow::ensure!(troubles.is_empty(), troubles.join("; "));
+    Ok(())
 }
 
 async fn replay(db: &sqlx::PgPool, id: InboundId) -> Result<(), ReplayError> {

@@ -55,6 +55,8 @@ pub struct Mailbox {
     /// `None`: nothing was read of this account.
     pub cursor: Option<Cursor>,
     pub left_alone_until: Option<DateTime<Utc>>,
+    /// Mails up to this UID were there before the first look: they are in no ledger.
+    pub left_alone_through: u32,
     /// When it was last read to its end.
     pub checked_at: Option<DateTime<Utc>>,
 }
@@ -85,6 +87,7 @@ pub async fn mailbox(db: &PgPool, mailbox: &str) -> anyhow::Result<Option<Mailbo
         account_number: row.account_number,
         cursor,
         left_alone_until: row.left_alone_until,
+        left_alone_through: u32::try_from(row.left_alone_through)?,
         checked_at: row.checked_at,
     }))
 }
@@ -128,19 +131,53 @@ pub async fn receive_imap(
     last_uid: u32,
 ) -> anyhow::Result<()> {
     let now = clock.now();
+    let mut tx = db.begin().await?;
+    let ids = keep_imap(&mut tx, source, &mails, now).await?;
+    sql::set_cursor(&mut tx, source.mailbox, source.uidvalidity.into(), last_uid.into(), now).await?;
+    commit_imap(db, tx, &ids, now).await
+}
+
+/// Keeps mails that the cursor has passed and the ledger does not have. The cursor stays where it is, so whoever reads
+/// the mailbox meanwhile is not disturbed.
+pub async fn receive_missing(
+    db: &PgPool,
+    clock: &Clock,
+    source: Source<'_>,
+    mails: Vec<Fetched>,
+) -> anyhow::Result<()> {
+    let now = clock.now();
+    let mut tx = db.begin().await?;
+    let ids = keep_imap(&mut tx, source, &mails, now).await?;
+    commit_imap(db, tx, &ids, now).await
+}
+
+async fn keep_imap(
+    tx: &mut Tx,
+    source: Source<'_>,
+    mails: &[Fetched],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<i64>> {
     let raws: Vec<&[u8]> = mails.iter().map(|m| m.raw.as_slice()).collect();
     let uids: Vec<i64> = mails.iter().map(|m| i64::from(m.uid)).collect();
-    let mut tx = db.begin().await?;
-    let hashes = keep_raw(&mut tx, &raws).await?;
-    let ids = sql::insert_imap(&mut tx, source, &uids, &hashes, now).await?;
-    sql::set_cursor(&mut tx, source.mailbox, source.uidvalidity.into(), last_uid.into(), now).await?;
-    enqueue_ingest(&mut tx, &ids, now).await?;
+    let hashes = keep_raw(tx, &raws).await?;
+    sql::insert_imap(tx, source, &uids, &hashes, now).await
+}
+
+async fn commit_imap(db: &PgPool, mut tx: Tx, ids: &[i64], now: DateTime<Utc>) -> anyhow::Result<()> {
+    enqueue_ingest(&mut tx, ids, now).await?;
     crash::point("receive.before_commit");
     tx.commit().await?;
     crash::point("receive.committed");
     queue::ring(db).await;
     metrics::counter!("ticketd_mails_received_total", "source" => "imap").increment(ids.len() as u64);
     Ok(())
+}
+
+/// Those of these mails on the server that the ledger does not have, ascending.
+pub async fn missing(db: &PgPool, source: Source<'_>, uids: &[u32]) -> anyhow::Result<Vec<u32>> {
+    let uids: Vec<i64> = uids.iter().map(|uid| i64::from(*uid)).collect();
+    let missing = sql::missing(db, source, &uids).await?;
+    Ok(missing.into_iter().filter_map(|uid| u32::try_from(uid).ok()).collect())
 }
 
 /// Keeps one mail that has no UID, told from other copies by its unique `name` (a Maildir's file name); `None`: a

@@ -13,13 +13,14 @@ pub(super) struct Mailbox {
     pub(super) uidvalidity: Option<i64>,
     pub(super) last_uid: i64,
     pub(super) left_alone_until: Option<DateTime<Utc>>,
+    pub(super) left_alone_through: i64,
     pub(super) checked_at: Option<DateTime<Utc>>,
 }
 
 pub(super) async fn mailbox(db: &PgPool, mailbox: &str) -> sqlx::Result<Option<Mailbox>> {
     sqlx::query_as!(
         Mailbox,
-        "SELECT account, account_number, uidvalidity, last_uid, left_alone_until, checked_at
+        "SELECT account, account_number, uidvalidity, last_uid, left_alone_until, left_alone_through, checked_at
          FROM mailboxes WHERE name = $1",
         mailbox
     )
@@ -47,7 +48,7 @@ pub(super) async fn change_account(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE mailboxes SET account = $2, account_number = account_number + 1, uidvalidity = NULL, last_uid = 0,
-                left_alone_until = $3
+                left_alone_through = 0, left_alone_until = $3
          WHERE name = $1",
         mailbox,
         account,
@@ -58,11 +59,32 @@ pub(super) async fn change_account(
     Ok(())
 }
 
+/// What is there now, all that the cursor has behind it, has no rows and is to have none.
 pub(super) async fn leave_alone_until(tx: &mut Tx, mailbox: &str, until: DateTime<Utc>) -> sqlx::Result<()> {
-    sqlx::query!("UPDATE mailboxes SET left_alone_until = $2 WHERE name = $1", mailbox, until)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!(
+        "UPDATE mailboxes SET left_alone_until = $2, left_alone_through = last_uid WHERE name = $1",
+        mailbox,
+        until
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
+}
+
+/// Those of these UIDs that have no row, ascending.
+pub(super) async fn missing(db: &PgPool, source: Source<'_>, uids: &[i64]) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar!(
+        r#"SELECT u.uid AS "uid!" FROM unnest($4::BIGINT[]) AS u (uid)
+           WHERE NOT EXISTS (SELECT FROM inbound i
+                             WHERE i.mailbox = $1 AND i.account = $2 AND i.uidvalidity = $3 AND i.uid = u.uid)
+           ORDER BY u.uid"#,
+        source.mailbox,
+        source.account,
+        i64::from(source.uidvalidity),
+        uids
+    )
+    .fetch_all(db)
+    .await
 }
 
 /// A cursor moves forward under one UIDVALIDITY, and starts anew under another (RFC 9051 §2.3.1.1).
@@ -77,6 +99,7 @@ pub(super) async fn set_cursor(
         "INSERT INTO mailboxes (name, uidvalidity, last_uid, checked_at) VALUES ($1, $2, $3, $4)
          ON CONFLICT (name) DO UPDATE SET
            last_uid = CASE WHEN mailboxes.uidvalidity = $2 THEN GREATEST(mailboxes.last_uid, $3) ELSE $3 END,
+           left_alone_through = CASE WHEN mailboxes.uidvalidity = $2 THEN mailboxes.left_alone_through ELSE 0 END,
            uidvalidity = $2, checked_at = $4",
         mailbox,
         uidvalidity,

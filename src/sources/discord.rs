@@ -198,11 +198,11 @@ async fn take_turn(gateway: &Gateway, leftover: &mut Vec<Change>, shutdown: &Can
         () = shutdown.cancelled() => return End::Stopped,
         lock = ReaderLock::acquire(&gateway.db, &source) => lock,
     };
-    let mut lock = match lock {
+    let lock = match lock {
         Ok(lock) => lock,
         Err(error) => return End::Lost(format!("{error:#}")),
     };
-    let end = hold(gateway, &mut lock, leftover, shutdown).await;
+    let end = hold(gateway, &lock, leftover, shutdown).await;
     metrics::gauge!("ticketd_discord_connected").set(0.0);
     // Or our own next try would find it taken until PostgreSQL has noticed.
     lock.release().await;
@@ -212,7 +212,7 @@ async fn take_turn(gateway: &Gateway, leftover: &mut Vec<Change>, shutdown: &Can
 /// Connects, and works until the connection or the lock is lost.
 async fn hold(
     gateway: &Gateway,
-    lock: &mut ReaderLock,
+    lock: &ReaderLock,
     leftover: &mut Vec<Change>,
     shutdown: &CancellationToken,
 ) -> End {
@@ -225,6 +225,7 @@ async fn hold(
     let opened = tokio::select! {
         biased;
         () = shutdown.cancelled() => return End::Stopped,
+        end = watch_lock(&gateway.pace, lock) => return end,
         opened = opening => opened,
     };
     let (mut line, mut ears, mut requests) = match opened {
@@ -269,7 +270,7 @@ async fn finish<F: FusedFuture + Unpin>(mut work: F) {
     }
 }
 
-async fn watch_lock(pace: &Pace, lock: &mut ReaderLock) -> End {
+async fn watch_lock(pace: &Pace, lock: &ReaderLock) -> End {
     loop {
         tokio::time::sleep(pace.lock).await;
         if let Err(error) = lock.check().await {

@@ -2,6 +2,8 @@
 //!
 //! A delivery agent writes to `tmp/` and renames to `new/`, so what is there is whole. A mail is moved to `cur/`
 //! only after it is in the ledger; the ledger knows it by its unique file name, so a crash in between costs nothing.
+//! So each look at `new/` compares it with the ledger whole. `cur/` is not compared: a mail program may have moved mails
+//! there that were never ours.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};

@@ -99,10 +99,24 @@ impl Daemon {
         self.listener.take().map(JoinHandle::join);
     }
 
+    /// SIGSTOP: it stands still, and everything that it holds stays as it is.
+    pub fn freezes(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// SIGCONT: it goes on where it stood.
+    pub fn thaws(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
+        kill(pid, signal).expect("it takes signals");
+    }
+
     /// SIGTERM, and waits until it has finished what is in hand.
     pub async fn stops(mut self) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
-        kill(pid, Signal::SIGTERM).expect("it takes signals");
+        self.signal(Signal::SIGTERM);
         let status = self.ends().await;
         assert!(status.success(), "{status}:\n{}", self.log());
     }

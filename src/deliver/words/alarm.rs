@@ -29,6 +29,7 @@ fn what(alarm: &Alarm) -> String {
         alarms::CLOCK => format!("the clock of {subject} is wrong"),
         alarms::DISK => format!("a disk is nearly full ({subject})"),
         alarms::BACKLOG => "work is late".to_owned(),
+        alarms::GAP => format!("mailbox {subject} holds mails that the ledger lacks"),
         kind => format!("{kind} {subject}"),
     }
 }
@@ -102,6 +103,12 @@ fn consequence(alarm: &Alarm) -> String {
         }
         alarms::BACKLOG => {
             "Nothing is lost: it is done in its turn, but people wait. ticketd writes again when it is over.".to_owned()
+        }
+        alarms::GAP => {
+            "Those that the server gave are handled as if they had just come; the others are in quarantine, and asked for again. \
+             Find out why they were missing: a database that was restored from a backup, or rows that somebody deleted. ticketd \
+             compares again every 6 hours, and writes when nothing is missing any more."
+                .to_owned()
         }
         _ => "ticketd writes again when it is over.".to_owned(),
     }
@@ -243,6 +250,31 @@ mod tests {
         Over: work is late
           work is late, since 2026-11-21 09:00 UTC.
           Nothing is lost: it is done in its turn, but people wait. ticketd writes again when it is over.
+        ");
+    }
+
+    #[test]
+    fn a_mailbox_with_mails_that_the_ledger_lacks() {
+        let alarm =
+            alarm(alarms::GAP, "3 mails on the server were not in the ledger; 3 of them were fetched now");
+        insta::assert_snapshot!(subject(&alarm, Phase::Raised), @"Alarm: mailbox support holds mails that the ledger lacks");
+        insta::assert_snapshot!(mail(&alarm, Phase::Raised, None), @"
+        Hello,
+
+        the mailbox support holds mails that the ledger lacks, since 2026-11-21 09:00 UTC.
+
+            3 mails on the server were not in the ledger; 3 of them were fetched now
+
+        Those that the server gave are handled as if they had just come; the others are in quarantine, and asked for again. Find out why they were missing: a database that was restored from a backup, or rows that somebody deleted. ticketd compares again every 6 hours, and writes when nothing is missing any more.
+
+        This mail was sent automatically.
+        ");
+        insta::assert_snapshot!(mail(&alarm, Phase::Cleared, None), @"
+        Hello,
+
+        it is over: the mailbox support holds mails that the ledger lacks, from 2026-11-21 09:00 UTC to 2026-11-21 11:30 UTC. Nothing is left to do.
+
+        This mail was sent automatically.
         ");
     }
 }

@@ -46,18 +46,25 @@ enum How {
     Never,
 }
 
-/// Mails that are fetched and committed together. All that the folder lists between its ends is in it.
+/// Mails that are fetched and committed together. All that the folder lists between its ends is in it, or it is scattered.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Portion {
     uids: Vec<u32>,
     bytes: u64,
     how: How,
+    /// Mails lie between its ends that are not wanted.
+    scattered: bool,
 }
 
 impl Portion {
     /// The highest UID: what the cursor becomes.
     pub(super) fn last(&self) -> u32 {
         self.uids.last().copied().unwrap_or_default()
+    }
+
+    /// Its mails, ascending.
+    pub(super) fn uids(&self) -> &[u32] {
+        &self.uids
     }
 
     /// Whether there is nothing to narrow down.
@@ -203,8 +210,25 @@ fn internal_date(text: &str) -> Option<DateTime<Utc>> {
 /// The mails after UID `after`, ascending.
 pub(super) async fn list(connection: &mut Connection, after: u32) -> Result<Vec<Listed>, ImapError> {
     let Some(first) = after.checked_add(1) else { return Ok(Vec::new()) };
+    let mut listed = sizes(connection, &format!("{first}:*")).await?;
+    // `*` is the last mail, so `7:*` names mail 6 where there is no later one (RFC 3501 §6.4.8).
+    listed.retain(|mail| mail.uid > after);
+    Ok(listed)
+}
+
+/// Those of these mails that are in the folder, ascending.
+pub(super) async fn still_listed(
+    connection: &mut Connection,
+    uids: &[u32],
+) -> Result<Vec<Listed>, ImapError> {
+    let mut listed = sizes(connection, &uid_set(uids)).await?;
+    listed.retain(|mail| uids.binary_search(&mail.uid).is_ok());
+    Ok(listed)
+}
+
+async fn sizes(connection: &mut Connection, set: &str) -> Result<Vec<Listed>, ImapError> {
     let mut listed = Vec::new();
-    let command = format!("UID FETCH {first}:* (UID RFC822.SIZE)");
+    let command = format!("UID FETCH {set} (UID RFC822.SIZE)");
     connection
         .command(&command, ANSWER * 4, |response| {
             let Response::Fetch(_, attributes) = response else { return };
@@ -215,11 +239,23 @@ pub(super) async fn list(connection: &mut Connection, after: u32) -> Result<Vec<
             listed.extend(uid(attributes).zip(size).map(|(uid, size)| Listed { uid, size }));
         })
         .await?;
-    // `*` is the last mail, so `7:*` names mail 6 where there is no later one (RFC 3501 §6.4.8).
-    listed.retain(|mail| mail.uid > after);
     listed.sort_unstable_by_key(|mail| mail.uid);
     listed.dedup_by_key(|mail| mail.uid);
     Ok(listed)
+}
+
+/// The UIDs in the folder from `first` to `last`, ascending.
+pub(super) async fn uids(connection: &mut Connection, first: u32, last: u32) -> Result<Vec<u32>, ImapError> {
+    let mut found = Vec::new();
+    connection
+        .command(&format!("UID FETCH {first}:{last} (UID)"), ANSWER * 4, |response| {
+            let Response::Fetch(_, attributes) = response else { return };
+            found.extend(uid(attributes).filter(|uid| (first..=last).contains(uid)));
+        })
+        .await?;
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
 }
 
 /// Cuts the list into portions, bounded by count and by bytes.
@@ -244,9 +280,18 @@ pub(super) fn portions(listed: &[Listed], max_bytes: usize, suspects: &Suspects)
                 portion.uids.push(mail.uid);
                 portion.bytes += bytes;
             }
-            _ => portions.push(Portion { uids: vec![mail.uid], bytes, how }),
+            _ => portions.push(Portion { uids: vec![mail.uid], bytes, how, scattered: false }),
         }
         open = !alone;
+    }
+    portions
+}
+
+/// Portions of mails that are wanted, and not those between them.
+pub(super) fn scattered(listed: &[Listed], max_bytes: usize) -> Vec<Portion> {
+    let mut portions = portions(listed, max_bytes, &Suspects::default());
+    for portion in &mut portions {
+        portion.scattered = true;
     }
     portions
 }
@@ -284,9 +329,10 @@ pub(super) async fn fetch(
         How::Whole => "BODY.PEEK[]".to_owned(),
     };
     let first = portion.uids.first().copied().unwrap_or(last);
+    let set = if portion.scattered { uid_set(&portion.uids) } else { format!("{first}:{last}") };
     let mut found: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
     connection
-        .command(&format!("UID FETCH {first}:{last} (UID {body})"), patience, |response| {
+        .command(&format!("UID FETCH {set} (UID {body})"), patience, |response| {
             let Response::Fetch(_, attributes) = response else { return };
             let raw = attributes.iter().find_map(|attribute| match attribute {
                 AttributeValue::BodySection { section: None, data: Some(data), .. } => Some(data.to_vec()),
@@ -323,12 +369,21 @@ pub(super) async fn once_more(
     uid: u32,
     max_bytes: usize,
 ) -> Result<Option<Vec<u8>>, ImapError> {
-    let portion = Portion { uids: vec![uid], bytes: max_bytes as u64, how: How::ByHand };
-    match fetch(connection, &portion, max_bytes, &Suspects::default()).await {
-        Ok(haul) => Ok(haul.mails.into_iter().next().map(|mail| mail.raw)),
+    match by_hand(connection, uid, max_bytes).await {
         Err(ImapError::Refused(_) | ImapError::Withheld) => Ok(None),
-        Err(other) => Err(other),
+        given_or_not => given_or_not,
     }
+}
+
+/// One mail, past the parser. `None`: it is gone.
+pub(super) async fn by_hand(
+    connection: &mut Connection,
+    uid: u32,
+    max_bytes: usize,
+) -> Result<Option<Vec<u8>>, ImapError> {
+    let portion = Portion { uids: vec![uid], bytes: max_bytes as u64, how: How::ByHand, scattered: false };
+    let haul = fetch(connection, &portion, max_bytes, &Suspects::default()).await?;
+    Ok(haul.mails.into_iter().next().map(|mail| mail.raw))
 }
 
 /// Whether any of these mails is still in the folder.
@@ -452,7 +507,7 @@ mod tests {
         let all = portions(&listed, 1000, &suspects);
         suspects.note(&all[0], &ImapError::Unparsable, now);
         assert_eq!(cut(&listed, &suspects).len(), 4);
-        let third = Portion { uids: vec![3], bytes: 10, how: How::Whole };
+        let third = Portion { uids: vec![3], bytes: 10, how: How::Whole, scattered: false };
         suspects.note(&third, &ImapError::Unparsable, now);
         assert_eq!(cut(&listed, &suspects)[2], (vec![3], How::ByHand));
         suspects.note(&third, &ImapError::Lost("gone".to_owned()), now);
@@ -468,7 +523,7 @@ mod tests {
     fn a_mail_that_nothing_speaks_against_is_given_up_late() {
         let listed = mails(&[10; 2]);
         let mut suspects = Suspects::default();
-        let second = Portion { uids: vec![2], bytes: 10, how: How::Whole };
+        let second = Portion { uids: vec![2], bytes: 10, how: How::Whole, scattered: false };
         let refused = ImapError::Refused("not now".to_owned());
         for minutes in [0, 1, 2, 3, 4, 5, 359] {
             let now = DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes);

@@ -10,6 +10,7 @@ mod fetch;
 mod folder;
 pub mod login;
 pub mod reader;
+pub mod reconcile;
 mod tls;
 
 pub use connection::{Connection, ImapError, ImapSettings};

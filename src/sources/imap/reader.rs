@@ -11,6 +11,7 @@ use super::after;
 use super::connection::{ANSWER, Connection, ImapError, ImapSettings, Opened};
 use super::fetch::{self, Haul, Suspects};
 use super::login::Login;
+use super::reconcile;
 use crate::alarms;
 use crate::clock::Clock;
 use crate::config::{After, Start};
@@ -36,6 +37,13 @@ pub struct Reader {
     pub pace: Pace,
     /// What was learned while reading; starts as the default.
     pub progress: Progress,
+}
+
+impl Reader {
+    /// What its [`ReaderLock`] is called.
+    pub(super) fn lock_name(&self) -> String {
+        format!("imap:{}", self.mailbox)
+    }
 }
 
 /// How often things are done.
@@ -79,6 +87,9 @@ pub struct Progress {
     is_well: bool,
     /// When mails that the server did not give were last asked for.
     asked_again: Option<DateTime<Utc>>,
+    /// When its list was last compared with the ledger, and how often that broke off since.
+    pub(super) reconciled: Option<DateTime<Utc>>,
+    pub(super) broken_off: u32,
     /// The number of the account that the name stands for.
     account: i32,
 }
@@ -178,9 +189,12 @@ fn pause(pace: &Pace, failures: u32, error: &ImapError, jitter: f32) -> Duration
 
 /// One connection's life. Other processes may read while this one can't.
 async fn read_until_it_breaks(reader: &mut Reader) -> Result<Infallible, ImapError> {
-    let mut lock = ReaderLock::acquire(&reader.db, &format!("imap:{}", reader.mailbox)).await?;
+    let lock = ReaderLock::acquire(&reader.db, &reader.lock_name()).await?;
     hear_of_others(reader).await?;
-    let broke = read_locked(reader, &mut lock).await;
+    let broke = tokio::select! {
+        broke = read_locked(reader, &lock) => broke,
+        lost = lock.lost() => Err(ImapError::Storage(lost)),
+    };
     // Or our own next try would find it taken until PostgreSQL has noticed.
     lock.release().await;
     broke
@@ -198,11 +212,11 @@ async fn hear_of_others(reader: &mut Reader) -> Result<(), ImapError> {
     Ok(())
 }
 
-async fn read_locked(reader: &mut Reader, lock: &mut ReaderLock) -> Result<Infallible, ImapError> {
+async fn read_locked(reader: &mut Reader, lock: &ReaderLock) -> Result<Infallible, ImapError> {
     let mut connection = Connection::open(&reader.mailbox, &reader.settings).await?;
     let opened = open_folder(&mut connection, reader).await?;
     loop {
-        let count = sync(&mut connection, reader, opened, Some(&mut *lock)).await?;
+        let count = sync(&mut connection, reader, opened, Some(lock)).await?;
         all_is_well(reader).await;
         tracing::debug!(mailbox = reader.mailbox, count, "mailbox read");
         if !connection.news {
@@ -260,13 +274,14 @@ async fn sync(
     connection: &mut Connection,
     reader: &mut Reader,
     opened: Opened,
-    mut lock: Option<&mut ReaderLock>,
+    lock: Option<&ReaderLock>,
 ) -> Result<usize, ImapError> {
     let mut count = 0;
     // Each further round fetches with narrower portions: the server refused a wider one.
-    while let Narrowed::Yes = read_new(connection, reader, opened, lock.as_deref_mut(), &mut count).await? {}
+    while let Narrowed::Yes = read_new(connection, reader, opened, lock, &mut count).await? {}
     check(lock).await?;
     ask_again(connection, reader, opened.uidvalidity).await?;
+    count += reconcile::when_due(connection, reader, opened, lock).await?;
     let health = act_on_committed(connection, reader, opened.uidvalidity).await?;
     note_health(reader, health.as_deref()).await;
     Ok(count)
@@ -283,7 +298,7 @@ async fn read_new(
     connection: &mut Connection,
     reader: &mut Reader,
     opened: Opened,
-    mut lock: Option<&mut ReaderLock>,
+    lock: Option<&ReaderLock>,
     count: &mut usize,
 ) -> Result<Narrowed, ImapError> {
     // Before the cursor is read: what is announced from here on is seen by the next pass at the latest.
@@ -303,7 +318,7 @@ async fn read_new(
             outcome = Err(error);
             break;
         }
-        let committing = commit(reader, opened.uidvalidity, fetched.take(), lock.as_deref_mut());
+        let committing = commit(reader, opened.uidvalidity, fetched.take(), lock);
         let (next, committed) =
             tokio::join!(fetch::fetch(connection, &portion, max_bytes, &suspects), committing);
         outcome = match (next, committed) {
@@ -396,7 +411,7 @@ async fn begin(
 }
 
 /// User, server and folder: what the numbers of mails belong to.
-fn account(settings: &ImapSettings) -> String {
+pub(super) fn account(settings: &ImapSettings) -> String {
     format!("{} on {} in {}", settings.user, settings.host.to_lowercase(), settings.folder)
 }
 
@@ -427,7 +442,7 @@ async fn commit(
     reader: &Reader,
     uidvalidity: u32,
     haul: Option<Haul>,
-    lock: Option<&mut ReaderLock>,
+    lock: Option<&ReaderLock>,
 ) -> Result<usize, ImapError> {
     let Some(Haul { mails, unreadable, last }) = haul else { return Ok(0) };
     check(lock).await?;
@@ -462,7 +477,7 @@ async fn ask_again(
 }
 
 /// Fails where another process may be reading by now.
-async fn check(lock: Option<&mut ReaderLock>) -> Result<(), ImapError> {
+pub(super) async fn check(lock: Option<&ReaderLock>) -> Result<(), ImapError> {
     match lock {
         Some(lock) => Ok(lock.check().await?),
         None => Ok(()),
