@@ -203,7 +203,7 @@ pub fn show_html(messages: &mut [Message], ticket: TicketId, remote_images: bool
         let Some(kept) = &message.html else { continue };
         let named = message.attachments.iter().filter_map(|file| Some((file.content_id.clone()?, file.id)));
         let own = named.map(|(cid, id)| (cid, format!("/api/tickets/{ticket}/attachments/{id}"))).collect();
-        let shown = html::show(kept, &own, remote_images);
+        let shown = html::show(kept, own, remote_images);
         message.html = Some(shown.html);
         message.remote_images = shown.has_remote_images;
     }

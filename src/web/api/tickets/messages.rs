@@ -34,8 +34,8 @@ struct Messages {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct MessagesQuery {
-    /// Load pictures from the net in `html`: their senders learn that it is read. Without it their addresses are in
-    /// `data-remote-src`.
+    /// Load pictures from the net in `html`: their senders learn that it is read. Without it they
+    /// have no `src`.
     #[serde(default)]
     remote_images: bool,
 }
