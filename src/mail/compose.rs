@@ -56,6 +56,12 @@ pub enum Automatic {
 /// RFC 5322 §3.6.4 sets no limit, but servers refuse header fields of a few KiB; the root and the newest ids are what
 /// readers thread by.
 const MOST_REFERENCES: usize = 20;
+/// The same in bytes, with brackets and spaces.
+const MOST_REFERENCE_BYTES: usize = 4096;
+/// A longer id cannot be folded within the 998 octets of a line, or it makes servers refuse the mail; no program writes one.
+const LONGEST_ID: usize = 250;
+/// A longer media type is none (RFC 6838 §4.2: two names of at most 127).
+const LONGEST_TYPE: usize = 255;
 
 macro_rules! text_header {
     ($type:ident, $name:expr) => {
@@ -95,10 +101,28 @@ fn mailbox(name: &str, address: &str) -> anyhow::Result<Mailbox> {
     Ok(Mailbox::new((!name.is_empty() && !name.contains('@')).then(|| name.to_owned()), address))
 }
 
+/// An id of others that may stand in a mail of ours: anything else would break its line or make a line of its own.
+fn is_writable(id: &str) -> bool {
+    (1..=LONGEST_ID).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>'))
+}
+
+/// The root and the newest, oldest first.
 fn shortened(references: &[String]) -> Vec<&str> {
-    let skipped = references.len().saturating_sub(MOST_REFERENCES);
-    let newest = references.iter().skip(skipped.max(1));
-    references.iter().take(1).chain(newest).map(String::as_str).collect()
+    let mut ids = references.iter().map(String::as_str).filter(|id| is_writable(id));
+    let Some(root) = ids.next() else { return Vec::new() };
+    let mut bytes = root.len() + 3;
+    let mut kept: Vec<&str> = ids
+        .rev()
+        .take(MOST_REFERENCES)
+        .take_while(|id| {
+            bytes += id.len() + 3;
+            bytes <= MOST_REFERENCE_BYTES
+        })
+        .collect();
+    kept.push(root);
+    kept.reverse();
+    kept
 }
 
 /// Writes the mail. Fails only where an address cannot be written.
@@ -111,11 +135,11 @@ pub fn compose(mail: &Outgoing) -> anyhow::Result<Vec<u8>> {
         .message_id(Some(format!("<{}>", mail.message_id)))
         .date(mail.date.into())
         .header(LoopMark(mail.loop_mark.clone()));
-    if let Some(parent) = &mail.in_reply_to {
+    if let Some(parent) = mail.in_reply_to.as_deref().filter(|id| is_writable(id)) {
         builder = builder.in_reply_to(format!("<{parent}>"));
     }
-    if !mail.references.is_empty() {
-        let ids: Vec<String> = shortened(&mail.references).into_iter().map(|id| format!("<{id}>")).collect();
+    let ids: Vec<String> = shortened(&mail.references).into_iter().map(|id| format!("<{id}>")).collect();
+    if !ids.is_empty() {
         builder = builder.references(ids.join(" "));
     }
     if let Some(automatic) = mail.automatic {
@@ -155,12 +179,22 @@ fn alternative(mail: &Outgoing, html: &str) -> MultiPart {
 
 fn attached(mail: &Outgoing, mut parts: MultiPart) -> anyhow::Result<MultiPart> {
     for (name, content_type, content) in &mail.attachments {
-        let kind = ContentType::parse(content_type)
+        let kind = ContentType::parse(media_type(content_type))
             .or_else(|_| ContentType::parse("application/octet-stream"))
             .context("cannot write an attachment's type")?;
-        parts = parts.singlepart(Attachment::new(name.clone()).body(content.clone(), kind));
+        let name = super::body::filename(name).unwrap_or_else(|| "attachment".to_owned());
+        parts = parts.singlepart(Attachment::new(name).body(content.clone(), kind));
     }
     Ok(parts)
+}
+
+/// What others called a file, without its parameters, which say nothing to who saves it. A file is never a container of parts:
+/// its boundary would be missing.
+fn media_type(said: &str) -> &str {
+    let essence = said.split(';').next().unwrap_or_default().trim();
+    let is_container = essence.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("multipart/"));
+    let is_short = essence.len() <= LONGEST_TYPE && essence.is_ascii();
+    if is_short && !is_container { essence } else { "application/octet-stream" }
 }
 
 /// The delimiter follows from the content, so that the same mail is the same bytes, and nobody can write it into a
@@ -314,6 +348,39 @@ mod tests {
             assert_eq!(subject(7, original), "Re: [#7] Printer", "{original}");
         }
         assert_eq!(subject(7, ""), "Re: [#7]");
+    }
+
+    #[test]
+    fn ids_of_others_cannot_make_a_mail_unsendable() {
+        let mut mail = outgoing();
+        let long = format!("{}@x", "r".repeat(996));
+        mail.in_reply_to = Some(long.clone());
+        mail.references = vec![long, "ä@b".into(), "a b@c".into(), "a>b@c".into(), String::new()];
+        let text = String::from_utf8(compose(&mail).unwrap()).unwrap();
+        assert!(!text.contains("In-Reply-To") && !text.contains("References"), "{text}");
+        mail.references = (0..60).map(|n| format!("{n:02}{}@example.net", "r".repeat(230))).collect();
+        let read = crate::mail::parse::parse(&compose(&mail).unwrap());
+        let size: usize = read.references.iter().map(|id| id.len() + 3).sum();
+        assert!(size <= MOST_REFERENCE_BYTES && size > MOST_REFERENCE_BYTES - 260, "{size}");
+        assert_eq!(
+            (read.references.first(), read.references.last()),
+            (mail.references.first(), mail.references.last())
+        );
+    }
+
+    #[test]
+    fn a_type_of_a_file_is_a_plain_one() {
+        let long = "a".repeat(300);
+        let cases = [
+            ("image/png", "image/png"),
+            ("text/plain; charset=\"x\r\ny\"", "text/plain"),
+            ("Multipart/mixed; boundary=x", "application/octet-stream"),
+            (long.as_str(), "application/octet-stream"),
+            ("image/ä", "application/octet-stream"),
+        ];
+        for (said, want) in cases {
+            assert_eq!(media_type(said), want, "{said}");
+        }
     }
 
     #[test]

@@ -187,8 +187,10 @@ proptest! {
         mail.references = vec![id];
         let composed = compose(&mail).unwrap();
         let mut wanted = fields(&parse(&compose(&plain).unwrap()));
-        wanted.extend(["in-reply-to".to_owned(), "references".to_owned()]);
         let mut found = fields(&parse(&composed));
+        // Ids that cannot be written are left out.
+        let ids = found.iter().filter(|name| matches!(name.as_str(), "in-reply-to" | "references"));
+        wanted.extend(ids.cloned());
         wanted.sort();
         found.sort();
         prop_assert_eq!(found, wanted);
@@ -196,4 +198,44 @@ proptest! {
         let read = parse(&compose(&mail).unwrap());
         prop_assert!(read.header("bcc").is_none());
     }
+
+    #[test]
+    fn what_others_named_breaks_no_line_of_ours(
+        ids in prop::collection::vec(hostile(1000), 0..30), names in prop::collection::vec(hostile(400), 0..3),
+        kinds in prop::collection::vec(prop_oneof![hostile(400), hostile(40).prop_map(|x| format!("text/plain; name={x}")),
+            hostile(300).prop_map(|x| format!("image/{x}"))], 3),
+    ) {
+        let mut mail = outgoing("x".into(), "x".into(), "x".into(), None);
+        mail.attachments = vec![("a".into(), "text/plain".into(), b"x".to_vec()); names.len()];
+        let mut wanted = fields(&parse(&compose(&mail).unwrap()));
+        mail.in_reply_to = ids.last().cloned();
+        mail.references = ids;
+        mail.attachments = names.into_iter().zip(kinds).map(|(name, kind)| (name, kind, b"x".to_vec())).collect();
+        let composed = compose(&mail).unwrap();
+        for line in composed.split_inclusive(|byte| *byte == b'\n') {
+            let shown = String::from_utf8_lossy(line);
+            prop_assert!(line.len() <= 1000, "{}", shown);
+            let content = line.strip_suffix(b"\r\n");
+            prop_assert!(content.is_some_and(|line| !line.contains(&b'\r') && !line.contains(&0)), "{:?}", shown);
+        }
+        let read = parse(&composed);
+        let found: Vec<String> = fields(&read);
+        wanted.extend(found.iter().filter(|name| matches!(name.as_str(), "in-reply-to" | "references")).cloned());
+        prop_assert_eq!(found.len(), wanted.len());
+        prop_assert!(found.iter().all(|name| wanted.contains(name)), "{:?}", found);
+        prop_assert_eq!(read.attachments.len(), mail.attachments.len());
+        prop_assert!(read.references.iter().map(|id| id.len() + 3).sum::<usize>() <= 4096);
+    }
+}
+
+/// What a mail of others may have named something, up to a length.
+fn hostile(longest: usize) -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        3 => "[a-z0-9.@]{1,12}",
+        2 => prop::sample::select(&["\r\n", "\r", "\n", "\0", "\r\nBcc: v@example.com", "\r\n\r\n", "<", ">", "\"", "\\",
+            ";", "=", "/", " ", "\t", "ä", "\u{202e}", "%0d%0a", "=?utf-8?q?=0D=0A?="][..]).prop_map(str::to_owned),
+        1 => (1..longest).prop_map(|length| "x".repeat(length)),
+        1 => "\\PC{0,12}",
+    ];
+    prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
 }
