@@ -13,6 +13,7 @@ use ticketd::queue;
 use crate::harness::desk::{Api, Desk, Plan, data_dir};
 use crate::harness::mail::{Mail, mail};
 
+mod faults;
 mod pages;
 
 const ADA: &str = "Ada <ada@example.net>";

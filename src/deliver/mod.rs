@@ -262,8 +262,13 @@ impl Deliver {
         };
         let mut outgoing = self.outgoing(delivery, mailbox, facts.as_ref());
         for file in delivery.message.iter().flat_map(|message| &message.attachments) {
-            // A mail waits for what belongs to it; if for ever, people read why among the dead letters.
-            let content = self.files.read(file.sha256).await?;
+            // A mail waits for what belongs to it, unless no waiting brings it back: that people hear at once.
+            let content = match self.files.read(file.sha256).await {
+                Err(error) if !error.may_pass() => {
+                    return Ok(Err(anyhow::Error::from(error).context("a file of it cannot be read")));
+                }
+                read => read?,
+            };
             let name = file.filename.clone().unwrap_or_else(|| "attachment".to_owned());
             outgoing.attachments.push((name, file.content_type.clone(), content.to_vec()));
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
@@ -73,7 +73,7 @@ impl FilesError {
 
 impl From<FilesError> for JobError {
     fn from(error: FilesError) -> Self {
-        Self::Retry(error.into())
+        if error.may_pass() { Self::Retry(error.into()) } else { Self::Fail(error.into()) }
     }
 }
 
@@ -102,7 +102,8 @@ impl Files {
 
     /// Keeps contents. For a day from now a transaction may refer to them; what nothing refers to then is removed.
     ///
-    /// To be called before that transaction begins: it asks the network.
+    /// To be called before that transaction begins: it asks the network. Each is named as soon as it is written, so that who has
+    /// no time left for all goes on there at the next attempt.
     pub async fn keep(&self, contents: &[Content], now: DateTime<Utc>) -> Result<(), FilesError> {
         let mut wanted: BTreeMap<Sha, Bytes> =
             contents.iter().map(|content| (content.sha256, content.bytes.clone())).collect();
@@ -112,21 +113,45 @@ impl Files {
             }
             let objects = self.announce(&wanted, now).await?;
             crash::point("files.announced");
-            let mut writes = Vec::new();
-            for object in objects.clone() {
-                let bytes = wanted.get(&object.sha256).cloned().unwrap_or_default();
-                let store = self.store.clone();
-                writes.push(async move { store.put(object, bytes).await });
-            }
-            stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect::<Vec<()>>().await?;
-            crash::point("files.written");
-            let named = self.name(&objects, now).await?;
-            crash::point("files.kept");
-            let left: BTreeSet<Sha> =
-                objects.iter().filter(|o| !named.contains(&o.number)).map(|o| o.sha256).collect();
+            let left = self.write(objects, &wanted, now).await?;
             wanted.retain(|sha256, _| left.contains(sha256));
         }
         if wanted.is_empty() { Ok(()) } else { Err(FilesError::Overtaken) }
+    }
+
+    /// Writes announced objects and names them. Gives the contents of those that were swept under our hands.
+    async fn write(
+        &self,
+        objects: Vec<Object>,
+        contents: &BTreeMap<Sha, Bytes>,
+        now: DateTime<Utc>,
+    ) -> Result<BTreeSet<Sha>, FilesError> {
+        let mut writes = Vec::new();
+        for object in objects {
+            let bytes = contents.get(&object.sha256).cloned().unwrap_or_default();
+            let store = self.store.clone();
+            writes.push(async move { store.put(object, bytes).await.map(|()| object) });
+        }
+        let mut left = BTreeSet::new();
+        let mut results = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).ready_chunks(WRITES_AT_ONCE);
+        while let Some(batch) = results.next().await {
+            let mut failed = None;
+            let mut written = Vec::new();
+            for result in batch {
+                match result {
+                    Ok(object) => written.push(object),
+                    Err(error) => failed = Some(error),
+                }
+            }
+            crash::point("files.written");
+            let named = self.name(&written, now).await?;
+            crash::point("files.kept");
+            left.extend(written.iter().filter(|o| !named.contains(&o.number)).map(|o| o.sha256));
+            if let Some(error) = failed {
+                return Err(error.into());
+            }
+        }
+        Ok(left)
     }
 
     /// Enters the objects that are about to be written: those of contents that nobody has kept.
@@ -174,7 +199,8 @@ impl Files {
         }
     }
 
-    /// Removes what nothing has referred to for a day, and moves contents from the database to the store.
+    /// Removes what nothing has referred to for a day, and moves contents from the database to the store. An object that cannot
+    /// be deleted stops nothing else; it is the error at the end.
     pub async fn sweep(&self, now: DateTime<Utc>) -> Result<Swept, FilesError> {
         let mut swept = Swept::default();
         let begun = Instant::now();
@@ -185,12 +211,17 @@ impl Files {
         crash::point("files.loosened");
         let at_once = usize::try_from(REMOVED_AT_ONCE).unwrap_or(usize::MAX);
         swept.unfinished = loosened >= at_once || forgotten >= at_once;
+        let mut failed = None;
         for object in sql::condemned(&self.db, REMOVED_AT_ONCE).await? {
             if begun.elapsed() >= SWEEP_FOR {
                 swept.unfinished = true;
-                return Ok(swept);
+                break;
             }
-            self.store.delete(object).await?;
+            if let Err(error) = self.store.delete(object).await {
+                let error = failed.insert(error);
+                tracing::warn!(%object, error = chain(error), "an object of the store of attachments cannot be deleted");
+                continue;
+            }
             crash::point("files.deleted");
             sql::forget(&self.db, object.number).await?;
             swept.removed += 1;
@@ -203,7 +234,7 @@ impl Files {
             self.move_out(content, now).await?;
             swept.moved += 1;
         }
-        Ok(swept)
+        failed.map_or(Ok(swept), |error| Err(error.into()))
     }
 
     /// Moves one content from the database to the store.
@@ -224,6 +255,12 @@ impl Files {
         }
         Ok(())
     }
+}
+
+/// An error with its causes, for the log.
+fn chain(error: &StoreError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Takes the rows of contents that nothing refers to, and makes loose objects of theirs. Returns how many.
