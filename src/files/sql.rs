@@ -89,7 +89,9 @@ pub(super) async fn place(db: &PgPool, sha256: &Sha) -> sqlx::Result<Option<Plac
         .await
 }
 
-/// Contents that nothing refers to and nobody has wanted since `before`. Nobody refers to them until the transaction ends.
+/// Contents that nothing refers to and nobody has wanted since `before`. Nobody refers to them until the transaction ends: the
+/// references `attachments_blob` and `uploads_blob` lock the row that they name, and this lock keeps them off. A row that is
+/// locked by one that does not show yet is left for the next time.
 pub(super) async fn lock_unwanted(
     tx: &mut Tx,
     before: DateTime<Utc>,

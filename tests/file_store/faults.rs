@@ -95,3 +95,25 @@ async fn a_reply_whose_file_is_lost_fails_at_once_and_is_said() {
     assert!(mail.contains("the invoice"), "{mail}");
     desk.close().await;
 }
+
+#[tokio::test]
+async fn a_content_that_a_message_is_about_to_have_is_not_swept() {
+    let desk = desk("").await;
+    desk.handles(&mail(ADA, "Invoice", "Please send me my invoice.")).await;
+    let files = &desk.app.stages.files;
+    let content = Content::new("the invoice");
+    files.keep(std::slice::from_ref(&content), desk.clock.now()).await.expect("kept");
+    let attach = "INSERT INTO attachments (message_id, content_type, size, sha256) SELECT min(id), 'text/plain', 1, $1 FROM messages";
+    let mut tx = desk.db.begin().await.expect("a transaction");
+    sqlx::query(attach).bind(content.sha256.to_vec()).execute(&mut *tx).await.expect("an attachment");
+    desk.clock.advance(TimeDelta::hours(25));
+    files.sweep(desk.clock.now()).await.expect("swept");
+    tx.commit().await.expect("a commit");
+    assert_eq!(files.read(content.sha256).await.expect("its bytes"), content.bytes);
+
+    let unknown =
+        sqlx::query(attach).bind(vec![7_u8; 32]).execute(&desk.db).await.expect_err("nobody kept it");
+    let constraint = unknown.as_database_error().and_then(|error| error.constraint().map(str::to_owned));
+    assert_eq!(constraint.as_deref(), Some("attachments_blob"));
+    desk.close().await;
+}
