@@ -294,7 +294,13 @@ async fn what_the_limits_leave_out_is_said_to_staff() {
     let notice = desk.last_mail_to("bea@example.org");
     assert!(notice.contains("2 files were left out"), "{notice}");
     assert_eq!(sends(&bea, "large.txt", long.as_bytes()).await, 413);
-    assert_eq!(desk.count("SELECT count(*) FROM blobs").await, 2, "nothing is kept of what is left out");
+    assert_eq!(sends(&bea, "small.txt", b"twenty bytes of text").await, 201, "just so many");
+    assert_eq!(desk.count("SELECT count(*) FROM blobs").await, 3, "nothing is kept of what is left out");
+    let three = json!({"body": "Here they are.", "attachments": [1, 2, 3]});
+    let refused = bea.posts("/api/tickets/1001/messages", &three).await.problem();
+    insta::assert_snapshot!(refused, @"400: a message takes at most 2 files");
+    let ticket = json!({"subject": "Files", "body": "Here they are.", "attachments": [1, 2, 3]});
+    assert_eq!(bea.posts("/api/tickets", &ticket).await.problem(), refused);
     desk.close().await;
 }
 

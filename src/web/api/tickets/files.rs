@@ -12,7 +12,8 @@ use utoipa_axum::routes;
 
 use super::{media, seen};
 use crate::files;
-use crate::ids::{AttachmentId, TicketId};
+use crate::ids::{AttachmentId, TicketId, UploadId};
+use crate::tickets::TicketError;
 use crate::tickets::uploads::{self, Upload};
 use crate::web::State as Shared;
 use crate::web::error::Error;
@@ -91,6 +92,12 @@ async fn upload(
     let mut tx = state.db.begin().await?;
     let kept = uploads::take(&mut tx, caller.person, query.filename.as_deref(), kind, &content, now).await?;
     once.commit(tx, &state, &caller, StatusCode::CREATED, &kept).await
+}
+
+/// Whether so many files may go with one message. A limit of the daemon's own ([`uploads::MOST_FILES`]) holds besides.
+pub(super) fn may_go(state: &Shared, files: &[UploadId]) -> Result<(), Error> {
+    let most = state.config.attachments.max_count;
+    if files.len() > most { Err(TicketError::TooManyFiles(most).into()) } else { Ok(()) }
 }
 
 /// Whatever is in a file, it is not run as a page of ours.

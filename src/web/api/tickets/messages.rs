@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{act, locked, seen, tagged};
+use super::{act, files, locked, seen, tagged};
 use crate::ids::{MessageId, TicketId, UploadId};
 use crate::tickets::read::{self, Message};
 use crate::tickets::{self, Channel, StaffMessage, Status, actions, opening};
@@ -135,6 +135,7 @@ async fn write(
 ) -> Result<Response, Error> {
     let summary = seen(&state, &caller, number).await?;
     once.replay(&state, &caller).await?;
+    files::may_go(&state, &body.attachments)?;
     let is_public = body.visibility == Visibility::Public;
     let as_requester = summary.requester_id == caller.person && is_public;
     if !as_requester && !caller.is_staff() {

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{act, changed, known_category, tagged};
+use super::{act, changed, files, known_category, tagged};
 use crate::ids::UploadId;
 use crate::mail::address;
 use crate::people;
@@ -71,6 +71,7 @@ async fn open(
     if body.requester.is_some() && !caller.is_staff() {
         return Err(Error::Forbidden);
     }
+    files::may_go(&state, &body.attachments)?;
     state.limits.ticket(caller.person)?;
     let act = act(&state, &caller);
     let mut tx = state.db.begin().await?;
