@@ -250,6 +250,9 @@ mod tests {
         Over: work is late
           work is late, since 2026-11-21 09:00 UTC.
           Nothing is lost: it is done in its turn, but people wait. ticketd writes again when it is over.
+        Over: mailbox support holds mails that the ledger lacks
+          the mailbox support holds mails that the ledger lacks, since 2026-11-21 09:00 UTC.
+          Those that the server gave are handled as if they had just come; the others are in quarantine, and asked for again. Find out why they were missing: a database that was restored from a backup, or rows that somebody deleted. ticketd compares again every 6 hours, and writes when nothing is missing any more.
         ");
     }
 

@@ -134,6 +134,8 @@ fn assert_harmless(shown: &str, remote_images: bool, sent: &str) {
             "<{element}> of {sent:?}"
         );
         for (name, value) in attributes {
+            // A scheme is read in any case (RFC 3986 §3.1).
+            let value = value.to_ascii_lowercase();
             let on_net = value.starts_with("https://");
             let fine = match (element.as_str(), name.as_str()) {
                 ("img", "src") => {
