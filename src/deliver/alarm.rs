@@ -15,7 +15,6 @@ use super::words::alarm as words;
 use crate::alarms::{self, Alarm, Channel, Notice, Phase};
 use crate::clock::Clock;
 use crate::config::{Config, Mailbox};
-use crate::crash;
 use crate::discord::api::{Api, ApiError, Kind};
 use crate::discord::check;
 use crate::discord::message::Message;
@@ -115,7 +114,6 @@ impl Alarms {
             Channel::Email => self.mail(alarm, phase, notice).await?,
             Channel::Discord => self.post(alarm, phase, notice).await,
         };
-        crash::point("alarm.told");
         let (db, id, now) = (&self.db, notice.id, self.clock.now());
         match told {
             Told::Yes => {

@@ -22,7 +22,6 @@ use tokio::sync::OwnedMutexGuard;
 use crate::alarms;
 use crate::clock::Clock;
 use crate::config::OAuth;
-use crate::crash;
 use crate::queue::{self, Tx};
 
 mod exchange;
@@ -277,7 +276,6 @@ impl Tokens {
         }
         let refresh_token = self.refresh_token(held, grant, read, &row);
         let asked = shared.exchange.refresh(&grant.config, read.client_secret.as_ref(), &refresh_token).await;
-        crash::point("oauth.answered");
         match asked {
             Ok(granted) => self.granted(held, grant, read, row.generation, granted).await,
             Err(Denied::Unavailable(reason)) => {
