@@ -284,7 +284,7 @@ pub async fn ring(db: &PgPool) {
     }
 }
 
-/// Hears [`ring`]. It holds a connection.
+/// Hears [`ring()`]. It holds a connection.
 #[derive(Debug)]
 pub struct Bell(PgListener);
 
