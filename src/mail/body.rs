@@ -100,7 +100,7 @@ fn place(leaf: Leaf<'_>, body: &mut Body) {
         attach(leaf, body);
         return;
     }
-    let decoded = decode::text(&leaf.bytes, leaf.charset.as_deref()).replace("\r\n", "\n").replace('\0', "");
+    let decoded = decode::lines(decode::text(&leaf.bytes, leaf.charset.as_deref()));
     let slot = if is_html { &mut body.html } else { &mut body.text };
     match slot {
         None => *slot = Some(decoded),

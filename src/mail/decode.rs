@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Encoding, UTF_8};
+use encoding_rs::{CoderResult, Encoding, UTF_8};
 use mail_parser::decoders::charsets::map::charset_decoder;
 
 /// So many bytes are enough to guess a character set; more only costs time.
 const GUESS_BYTES: usize = 256 * 1024;
+/// So much is decoded at a time.
+const PIECE_BYTES: usize = 16 * 1024;
 
 /// Decodes `bytes` that are said to be in the character set `label`. A wrong or missing label is corrected:
 /// bytes that are no text in the named set are taken for UTF-8, else their set is guessed.
@@ -26,10 +28,10 @@ pub fn text(bytes: &[u8], label: Option<&str>) -> String {
         (Some(encoding), Some(utf8)) if has_high && (encoding == UTF_8 || encoding.is_single_byte()) => {
             without_mark(utf8)
         }
-        (Some(encoding), _) => {
-            let (decoded, had_errors) = encoding.decode_with_bom_removal(bytes);
-            if had_errors { repaired(bytes, utf8, decoded) } else { decoded.into_owned() }
-        }
+        (Some(encoding), _) => match damage(encoding, bytes) {
+            0 => decoded(encoding, bytes),
+            damage => repaired(bytes, utf8, encoding, damage),
+        },
         (None, _) => {
             let other = label.as_deref().filter(|label| label.len() < 40);
             match (other.and_then(|label| charset_decoder(label.as_bytes())), utf8) {
@@ -42,30 +44,65 @@ pub fn text(bytes: &[u8], label: Option<&str>) -> String {
 }
 
 /// Second choice for bytes that do not fit their label.
-fn repaired(bytes: &[u8], utf8: Option<&str>, lossy: Cow<'_, str>) -> String {
+fn repaired(bytes: &[u8], utf8: Option<&str>, named: &'static Encoding, damage: usize) -> String {
     if let Some(utf8) = utf8 {
         // Escape sequences of ISO-2022 are ASCII: no reason to show them.
-        return if utf8.contains('\u{1b}') { lossy.replace('\u{fffd}', "") } else { without_mark(utf8) };
+        let has_escapes = utf8.contains('\u{1b}');
+        return if has_escapes { decoded(named, bytes).replace('\u{fffd}', "") } else { without_mark(utf8) };
+    }
+    // A single broken character in a long text is damage, not a wrong label.
+    if damage * 200 < bytes.len() {
+        return decoded(named, bytes);
     }
     let detected = detect(bytes);
-    let (decoded, had_errors) = detected.decode_without_bom_handling(bytes);
-    // A single broken character in a long text is damage, not a wrong label.
-    let damage = lossy.matches('\u{fffd}').count();
-    if had_errors || damage * 200 < lossy.len() { lossy.into_owned() } else { decoded.into_owned() }
+    decoded(if self::damage(detected, bytes) == 0 { detected } else { named }, bytes)
 }
 
 fn guessed(bytes: &[u8]) -> String {
-    if bytes.is_ascii() && !bytes.contains(&0x1b) {
-        return String::from_utf8_lossy(bytes).into_owned();
+    let has_escapes = bytes.contains(&0x1b);
+    if bytes.is_ascii() && !has_escapes {
+        return decoded(UTF_8, bytes);
     }
     // Mostly UTF-8 with a little damage is still UTF-8.
     let start = String::from_utf8_lossy(bytes.get(..GUESS_BYTES).unwrap_or(bytes));
     let broken = start.matches('\u{fffd}').count();
     let good = start.chars().filter(|c| !c.is_ascii()).count() - broken;
-    if broken == 0 && !bytes.contains(&0x1b) || good > broken * 4 {
-        return without_mark(&String::from_utf8_lossy(bytes));
+    let is_utf8 = broken == 0 && !has_escapes || good > broken * 4;
+    decoded(if is_utf8 { UTF_8 } else { detect(bytes) }, bytes)
+}
+
+/// How many characters of `bytes` are not there in `encoding`.
+fn damage(encoding: &'static Encoding, bytes: &[u8]) -> usize {
+    let mut damage = 0;
+    through(encoding, bytes, |piece, had_errors| {
+        damage += if had_errors { piece.matches('\u{fffd}').count() } else { 0 };
+    });
+    damage
+}
+
+/// The text, in exactly the memory it takes: made at one go, a decoder reserves three times the length of what it is given.
+fn decoded(encoding: &'static Encoding, bytes: &[u8]) -> String {
+    let mut length = 0;
+    through(encoding, bytes, |piece, _| length += piece.len());
+    let mut text = String::with_capacity(length);
+    through(encoding, bytes, |piece, _| text.push_str(piece));
+    text
+}
+
+/// Shows the text piece by piece, and whether bytes of the piece stand for no character. A byte order mark is left out.
+fn through(encoding: &'static Encoding, bytes: &[u8], mut show: impl FnMut(&str, bool)) {
+    let mut decoder = encoding.new_decoder_with_bom_removal();
+    let mut piece = String::with_capacity(PIECE_BYTES);
+    let mut rest = bytes;
+    loop {
+        let (state, read, had_errors) = decoder.decode_to_string(rest, &mut piece, true);
+        show(&piece, had_errors);
+        piece.clear();
+        rest = rest.get(read..).unwrap_or_default();
+        if state == CoderResult::InputEmpty {
+            return;
+        }
     }
-    detect(bytes).decode_without_bom_handling(bytes).0.into_owned()
 }
 
 fn detect(bytes: &[u8]) -> &'static Encoding {
@@ -76,6 +113,22 @@ fn detect(bytes: &[u8]) -> &'static Encoding {
 
 fn without_mark(text: &str) -> String {
     text.strip_prefix('\u{feff}').unwrap_or(text).to_owned()
+}
+
+/// The text with `\n` at the ends of its lines and without NUL, which PostgreSQL does not store. Changed where it stands:
+/// the text of a mail may be large.
+pub fn lines(text: String) -> String {
+    let mut bytes = text.into_bytes();
+    bytes.dedup_by(|next, last| {
+        let is_end = *last == b'\r' && *next == b'\n';
+        if is_end {
+            *last = b'\n';
+        }
+        is_end
+    });
+    bytes.retain(|byte| *byte != 0);
+    // Whole characters were taken out, so it is text still.
+    String::from_utf8(bytes).unwrap_or_default()
 }
 
 /// Undoes a `Content-Transfer-Encoding` (RFC 2045 §6, and uuencode). Never fails: what is no code is passed over.
@@ -318,6 +371,27 @@ mod tests {
         for (bytes, label, want) in cases {
             assert_eq!(text(bytes, label), want, "{label:?}");
         }
+    }
+
+    #[test]
+    fn long_texts_are_decoded_in_pieces_that_cut_no_character() {
+        let long = "Grüße, 您好 ".repeat(PIECE_BYTES / 7);
+        assert_eq!(text(long.as_bytes(), Some("utf-8")), long);
+        let (chinese, _, _) = encoding_rs::GB18030.encode(&long);
+        assert_eq!(text(&chinese, Some("gb18030")), long);
+        let latin = [0xe4, b' '].repeat(PIECE_BYTES);
+        for label in [None, Some("utf-8"), Some("iso-8859-1")] {
+            assert_eq!(text(&latin, label), "ä ".repeat(PIECE_BYTES), "{label:?}");
+        }
+        // One broken byte in much that is good is shown as such, and the rest as it was meant.
+        let mut damaged = long.clone().into_bytes();
+        damaged.push(0xff);
+        assert_eq!(text(&damaged, Some("utf-8")), format!("{long}\u{fffd}"));
+    }
+
+    #[test]
+    fn lines_end_in_line_feeds_and_hold_no_nul() {
+        assert_eq!(lines("a\r\nb\r\r\n\n\0c\rd\r\n".to_owned()), "a\nb\r\n\nc\rd\n");
     }
 
     #[test]

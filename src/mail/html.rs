@@ -189,18 +189,19 @@ static STRUCTURE: LazyLock<ammonia::Builder<'static>> = LazyLock::new(|| {
 });
 
 /// Which attributes stay, of those that the sanitiser knows. A picture from the net tells its sender who read the mail, when
-/// and where.
+/// and where. Addresses are shown without the space around them, as they are read.
 fn safe_attribute<'a>(element: &str, attribute: &str, value: &'a str) -> Option<Cow<'a, str>> {
-    let keep = match (element, attribute) {
-        ("img", "src") => !matches!(Picture::of(value)?, Picture::Remote(_)),
+    let address = value.trim();
+    let shown = match (element, attribute) {
+        ("img", "src") => (!matches!(Picture::of(address)?, Picture::Remote(_))).then_some(address),
         (_, "href") => {
-            let (scheme, _) = split_scheme(value.trim())?;
-            matches!(scheme.as_str(), "http" | "https" | "mailto" | "tel")
+            let (scheme, _) = split_scheme(address)?;
+            matches!(scheme.as_str(), "http" | "https" | "mailto" | "tel").then_some(address)
         }
-        (_, "cite" | "src") => false,
-        _ => true,
+        (_, "cite" | "src") => None,
+        _ => Some(value),
     };
-    keep.then_some(Cow::Borrowed(value))
+    shown.map(Cow::Borrowed)
 }
 
 /// Elements without content.

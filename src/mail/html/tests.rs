@@ -82,6 +82,11 @@ fn pictures_from_the_net_are_kept_apart_and_shown_only_where_that_is_wanted() {
 }
 
 #[test]
+fn space_around_an_address_is_not_shown() {
+    insta::assert_snapshot!(clean("<img src=\"&Tab;data:image/png;base64,AA==\"><a href=' https://x.example/\n'>x</a>"), @r#"<img src="data:image/png;base64,AA=="><a href="https://x.example/" rel="noopener noreferrer nofollow">x</a>"#);
+}
+
+#[test]
 fn an_attribute_that_a_value_spells_is_no_attribute() {
     let seen = |html: &str, remote: bool| show(&keep(html), BTreeMap::new(), remote).html;
     let script = "<img alt=\"x data-remote-src=\" title=\"y onerror=alert(1) z\">";
