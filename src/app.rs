@@ -7,7 +7,6 @@ use anyhow::Context;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::ExposeSecret;
 use sqlx::PgPool;
-use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -41,6 +40,8 @@ use crate::{people, schedule, sources};
 
 /// Connections of one process. PostgreSQL's default limit is 100: room for several processes.
 const POOL: u32 = 16;
+/// And those to a replica.
+const REPORTS_POOL: u32 = 4;
 /// SIGTERM to exit: what is in hand is finished within this time.
 const DRAIN: Duration = Duration::from_secs(30);
 /// How often the private PostgreSQL is looked after.
@@ -60,11 +61,7 @@ impl Storage {
     /// Connects to the configured database, or starts the private one. Does not migrate.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         if let Some(url) = config.database.url()? {
-            let url = url.expose_secret();
-            let not_one = "database.url is not a PostgreSQL URL, such as postgres://user@host/name";
-            // sqlx takes any scheme, and would look for a PostgreSQL behind it.
-            anyhow::ensure!(["postgres://", "postgresql://"].iter().any(|s| url.starts_with(s)), not_one);
-            let options: PgConnectOptions = url.parse().context(not_one)?;
+            let options = database::options("database.url", &url)?;
             return Ok(Self { db: database::connect(options, POOL).await?, private: None });
         }
         let folder = config.data_dir.join("postgres");
@@ -114,6 +111,12 @@ impl Storage {
             tracing::warn!(%error, "stopping the private PostgreSQL failed");
         }
     }
+}
+
+/// Where reports are read: a replica where one is configured.
+fn reports(config: &Config, db: &PgPool) -> anyhow::Result<PgPool> {
+    let Some(url) = config.database.reports_url()? else { return Ok(db.clone()) };
+    Ok(database::connect_later(database::options("database.reports_url", &url)?, REPORTS_POOL))
 }
 
 /// The daemon, built and not yet running.
@@ -207,6 +210,7 @@ impl App {
         let limits = Arc::new(Limits::new(&config.limits));
         let feed = Feed::begin(&db).await?;
         let web = web::State {
+            reports: reports(&config, &db)?,
             db,
             clock,
             config: Arc::clone(&config),

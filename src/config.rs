@@ -76,6 +76,9 @@ pub struct Config {
 pub struct Database {
     pub url: Option<SecretString>,
     pub url_file: Option<PathBuf>,
+    /// A replica that answers reports; left out: the database itself.
+    pub reports_url: Option<SecretString>,
+    pub reports_url_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -213,6 +216,11 @@ impl Database {
     pub fn url(&self) -> anyhow::Result<Option<SecretString>> {
         secret("database: url", self.url.as_ref(), self.url_file.as_deref())
     }
+
+    /// The URL of the replica for reports; `None`: there is none.
+    pub fn reports_url(&self) -> anyhow::Result<Option<SecretString>> {
+        secret("database: reports_url", self.reports_url.as_ref(), self.reports_url_file.as_deref())
+    }
 }
 
 impl Config {
@@ -244,8 +252,12 @@ impl Config {
         };
         fix(&mut self.data_dir);
         self.auth.previous_secret_files.iter_mut().for_each(fix);
-        let mut optional =
-            vec![&mut self.database.url_file, &mut self.auth.secret_file, &mut self.webhooks.ca_file];
+        let mut optional = vec![
+            &mut self.database.url_file,
+            &mut self.database.reports_url_file,
+            &mut self.auth.secret_file,
+            &mut self.webhooks.ca_file,
+        ];
         optional.extend(self.attachments.paths());
         optional.extend(self.gemini.as_mut().map(|g| &mut g.api_key_file));
         optional.extend(self.oidc.as_mut().map(|o| &mut o.client_secret_file));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgPool, Row};
 
@@ -12,22 +13,41 @@ pub use private::{Keep, PrivatePostgres};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
+/// How to connect to what `url`, the value of the configuration's `key`, names.
+pub fn options(key: &str, url: &SecretString) -> anyhow::Result<PgConnectOptions> {
+    let url = url.expose_secret();
+    let not_one = || format!("{key} is not a PostgreSQL URL, such as postgres://user@host/name");
+    // sqlx takes any scheme, and would look for a PostgreSQL behind it.
+    anyhow::ensure!(["postgres://", "postgresql://"].iter().any(|s| url.starts_with(s)), not_one());
+    url.parse().with_context(not_one)
+}
+
 /// Opens a pool of at most `size` connections. One attempt: whoever can wait, waits outside.
 pub async fn connect(options: PgConnectOptions, size: u32) -> anyhow::Result<PgPool> {
-    let options = options.application_name("ticketd").options([
-        // A statement that takes longer than this is stuck; a job's lease is longer.
-        ("statement_timeout", "30s"),
-        // Nothing waits for the network inside a transaction, so whoever is silent in one is frozen: what it has locked is
-        // let go of before another process has taken over.
-        ("idle_in_transaction_session_timeout", "8s"),
-        ("lock_timeout", "20s"),
-    ]);
+    let options = bounded(options);
     // Not by the pool: it tries again and again, and then says that it ran out of time instead of what was wrong.
     let first = tokio::time::timeout(PATIENCE, options.connect()).await;
     let wrong = "cannot connect to PostgreSQL: check database.url and that the server runs";
     let first = first.with_context(|| format!("{wrong}: no answer within {PATIENCE:?}"))?.context(wrong)?;
     first.close().await.context(wrong)?;
     Ok(PgPoolOptions::new().max_connections(size).acquire_timeout(PATIENCE).connect_lazy_with(options))
+}
+
+/// A pool that connects when it is used, for a server that may be away without harm to others.
+pub fn connect_later(options: PgConnectOptions, size: u32) -> PgPool {
+    PgPoolOptions::new().max_connections(size).acquire_timeout(PATIENCE).connect_lazy_with(bounded(options))
+}
+
+/// Nothing that is asked takes for ever.
+fn bounded(options: PgConnectOptions) -> PgConnectOptions {
+    options.application_name("ticketd").options([
+        // A statement that takes longer than this is stuck; a job's lease is longer.
+        ("statement_timeout", "30s"),
+        // Nothing waits for the network inside a transaction, so whoever is silent in one is frozen: what it has locked is
+        // let go of before another process has taken over.
+        ("idle_in_transaction_session_timeout", "8s"),
+        ("lock_timeout", "20s"),
+    ])
 }
 
 /// How long to wait for a connection.

@@ -475,7 +475,7 @@ async fn when_the_database_is_away_the_answer_is_503_and_tells_nothing_of_the_in
     let bea = desk.logs_in("Bea").await;
     desk.db.close().await;
     let refused = get(&bea, "/api/tickets").await;
-    insta::assert_snapshot!(refused.problem(), @"503: something went wrong on our side; it has been logged");
+    insta::assert_snapshot!(refused.problem(), @"503: the database cannot be used at the moment: try again later");
     let ready = get(&bea, "/readyz").await;
     assert_eq!(ready.status, 503);
     insta::assert_snapshot!(ready.body, @r#"{"alarms":"not known","database":"does not answer","migrations":"not known","ready":false,"sources":{"support":"not known"}}"#);

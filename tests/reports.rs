@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use insta::assert_snapshot;
 use serde_json::{Value, json};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{Executor, Row};
 use ticketd::ids::{PersonId, TicketId};
 use ticketd::people::{self, Role};
 use ticketd::reports::{self, Name, Range, Report};
@@ -15,6 +18,8 @@ use ticketd::triage::gemini::{Gemini, Settings};
 use crate::harness::desk::{Api, Desk, Plan};
 use crate::harness::gemini::{Answer, FakeGemini, KEY, MODEL};
 use crate::harness::mail::mail;
+use crate::harness::postgres;
+use crate::harness::wait::until;
 
 /// Bea knows billing, Nik networks, nobody knows printers but Dora, who is an admin.
 struct Story {
@@ -155,7 +160,7 @@ async fn three_days() -> Story {
 #[tokio::test]
 async fn tickets_come_and_go_by_days_and_what_is_left_adds_up() {
     let story = three_days().await;
-    insta::assert_snapshot!(story.sheet(Name::Tickets).await, @"
+    assert_snapshot!(story.sheet(Name::Tickets).await, @"
     day,created,resolved,closed,reopened,backlog
     2026-11-21,2,1,0,0,1
     2026-11-22,1,1,0,1,2
@@ -164,7 +169,7 @@ async fn tickets_come_and_go_by_days_and_what_is_left_adds_up() {
     total,3,3,1,1,1
     ");
     let later = story.report_in(Name::Tickets, "2026-11-22", "2026-11-22", "UTC").await;
-    insta::assert_snapshot!(later.csv().expect("a sheet"), @"
+    assert_snapshot!(later.csv().expect("a sheet"), @"
     day,created,resolved,closed,reopened,backlog
     2026-11-22,1,1,0,1,2
     total,1,1,0,1,2
@@ -174,7 +179,7 @@ async fn tickets_come_and_go_by_days_and_what_is_left_adds_up() {
     // In Honolulu the first day's morning was the evening before: #1001 was resolved and opened again on one day, and #1002 was
     // resolved on the next.
     let elsewhere = story.report_in(Name::Tickets, "2026-11-20", "2026-11-21", "Pacific/Honolulu").await;
-    insta::assert_snapshot!(elsewhere.csv().expect("a sheet"), @"
+    assert_snapshot!(elsewhere.csv().expect("a sheet"), @"
     day,created,resolved,closed,reopened,backlog
     2026-11-20,2,0,0,0,2
     2026-11-21,1,1,0,1,3
@@ -187,7 +192,7 @@ async fn tickets_come_and_go_by_days_and_what_is_left_adds_up() {
 async fn times_are_counted_from_the_opening_to_the_first_answer_and_the_last_resolution() {
     let story = three_days().await;
     // 600 and 1800 s: the median lies between, nine tenths at 1680. 90,000 s (25 h) and 172,800 s (48 h).
-    insta::assert_snapshot!(story.sheet(Name::Times).await, @"
+    assert_snapshot!(story.sheet(Name::Times).await, @"
     day,first_responses,first_response_median,first_response_p90,resolutions,resolution_median,resolution_p90
     2026-11-21,2,1200,1680,0,,
     2026-11-22,0,,,1,90000,90000
@@ -208,7 +213,7 @@ async fn times_are_counted_from_the_opening_to_the_first_answer_and_the_last_res
 #[tokio::test]
 async fn everybody_on_staff_is_in_the_report_of_moderators() {
     let story = three_days().await;
-    insta::assert_snapshot!(story.sheet(Name::Moderators).await, @"
+    assert_snapshot!(story.sheet(Name::Moderators).await, @"
     day,person_id,name,assigned,replied,resolved,first_response_median,open_now
     2026-11-21,1,Bea,1,1,0,600,
     2026-11-21,2,Nik,1,2,0,1800,
@@ -225,7 +230,7 @@ async fn everybody_on_staff_is_in_the_report_of_moderators() {
 #[tokio::test]
 async fn skills_and_categories_say_where_the_work_is_and_which_skill_is_missing() {
     let story = three_days().await;
-    insta::assert_snapshot!(story.sheet(Name::Skills).await, @"
+    assert_snapshot!(story.sheet(Name::Skills).await, @"
     day,skill,created,resolved,first_response_median,resolution_median
     2026-11-21,billing,1,0,600,
     2026-11-21,networking,1,0,1800,
@@ -236,7 +241,7 @@ async fn skills_and_categories_say_where_the_work_is_and_which_skill_is_missing(
     total,networking,1,1,1800,90000
     total,printing,1,0,,
     ");
-    insta::assert_snapshot!(story.sheet(Name::Categories).await, @"
+    assert_snapshot!(story.sheet(Name::Categories).await, @"
     day,category,created,resolved,first_response_median,resolution_median
     2026-11-21,billing,1,0,600,
     2026-11-21,technical,1,0,1800,
@@ -247,12 +252,12 @@ async fn skills_and_categories_say_where_the_work_is_and_which_skill_is_missing(
     total,other,1,0,,
     total,technical,1,1,1800,90000
     ");
-    insta::assert_snapshot!(story.sheet(Name::SkillGaps).await, @"
+    assert_snapshot!(story.sheet(Name::SkillGaps).await, @"
     day,skill,tickets,open_now
     2026-11-22,printing,1,1
     total,printing,1,1
     ");
-    insta::assert_snapshot!(story.sheet(Name::Routing).await, @"
+    assert_snapshot!(story.sheet(Name::Routing).await, @"
     day,decided,matched,fallback,unassigned,fallback_rate
     2026-11-21,2,2,0,0,0.0
     2026-11-22,1,0,1,0,1.0
@@ -267,7 +272,7 @@ async fn skills_and_categories_say_where_the_work_is_and_which_skill_is_missing(
 async fn a_judgement_is_right_where_staff_dealt_with_the_ticket_and_let_it_be() {
     let story = three_days().await;
     // #1003 has not been dealt with; of #1002 Nik changed the priority.
-    insta::assert_snapshot!(story.sheet(Name::Accuracy).await, @"
+    assert_snapshot!(story.sheet(Name::Accuracy).await, @"
     day,engine,field,judged,corrected,accuracy
     2026-11-21,gemini,category,2,0,1.0
     2026-11-21,gemini,priority,2,1,0.5
@@ -320,7 +325,7 @@ async fn gemini_is_accounted_for_with_what_it_cost_and_why_it_failed() {
     let sum = story.desk.count("SELECT sum(tokens_in) FROM triages").await;
     assert_eq!(tokens.0, json!(sum));
     assert!(sum >= 59, "{sum}");
-    insta::assert_snapshot!(story.sheet(Name::GeminiFailures).await, @"
+    assert_snapshot!(story.sheet(Name::GeminiFailures).await, @"
     day,reason,judgements
     2026-11-21,blocked,2
     total,blocked,2
@@ -352,7 +357,7 @@ fn every_reason_of_geminis_client_is_known_to_the_report() {
 async fn what_was_sent_and_how_content_people_were() {
     let story = three_days().await;
     // 21st: two acknowledgements, two notices, three answers. 22nd: an acknowledgement, a notice.
-    insta::assert_snapshot!(story.sheet(Name::Deliveries).await, @"
+    assert_snapshot!(story.sheet(Name::Deliveries).await, @"
     day,channel,created,sent,waiting,delayed,failed,bounced,suppressed,cancelled
     2026-11-21,email,7,7,0,0,0,0,0,0
     2026-11-22,email,2,2,0,0,0,0,0,0
@@ -360,7 +365,7 @@ async fn what_was_sent_and_how_content_people_were() {
     ");
     let insert = "INSERT INTO csat_answers (ticket_id, score, answered_at) VALUES (1001, 5, '2026-11-23T10:00Z'), (1002, 2, '2026-11-23T11:00Z')";
     sqlx::query(insert).execute(&story.desk.db).await.expect("answers");
-    insta::assert_snapshot!(story.sheet(Name::Satisfaction).await, @"
+    assert_snapshot!(story.sheet(Name::Satisfaction).await, @"
     day,answers,mean,score_1,score_2,score_3,score_4,score_5
     2026-11-21,0,,0,0,0,0,0
     2026-11-22,0,,0,0,0,0,0
@@ -454,7 +459,7 @@ async fn an_admin_reads_reports_as_json_or_as_a_sheet() {
         let detail = serde_json::from_str::<Value>(&body).expect("a problem")["detail"].clone();
         told.push(format!("{status} {}", detail.as_str().unwrap_or_default()));
     }
-    insta::assert_snapshot!(told.join("\n"), @"
+    assert_snapshot!(told.join("\n"), @"
     404 there is nothing here, or nothing that you may see
     400 the last day lies before the first: turn them round
     400 a report covers 366 days at most: ask for several
@@ -467,4 +472,44 @@ async fn an_admin_reads_reports_as_json_or_as_a_sheet() {
     let bea = story.desk.logs_in("Bea").await;
     assert_eq!(get(&bea, "tickets", None).await.0, 403);
     story.desk.close().await;
+}
+
+#[tokio::test]
+async fn reports_are_read_from_the_replica_and_wait_for_nothing_else() {
+    let primary = postgres::private().await;
+    let folder = std::env::temp_dir().join(format!("ticketd-pg-replica-{}", std::process::id()));
+    let mut replica = primary.replicate(&folder).expect("a replica");
+    let db = PgPoolOptions::new().connect_with(primary.options("postgres")).await.expect("a pool");
+    let more = format!("[database]\nreports_url = \"{}\"\n", postgres::url_of(&replica.options("postgres")));
+    let desk = Desk::with(Plan { db: Some(db.clone()), more, ..Plan::default() }).await;
+    desk.hires("Dora", Role::Admin, &[]).await;
+    let dora = desk.logs_in("Dora").await;
+    let follows = PgPoolOptions::new().connect_with(replica.options("postgres")).await.expect("a pool");
+    let has = async |count: i64| {
+        let tickets = sqlx::query("SELECT count(*) FROM tickets").fetch_one(&follows).await;
+        tickets.is_ok_and(|row| row.get::<i64, _>(0) == count)
+    };
+    let opened = async || {
+        let report = dora.read("/api/admin/reports/tickets?from=2026-11-21&to=2026-11-21").await.with(200);
+        report.pointer("/totals/0/created").cloned()
+    };
+
+    desk.handles(&mail("Ada <ada@example.net>", "Refund", "Please help.")).await;
+    until("the replica has the ticket", async || has(1).await).await;
+    assert_eq!(opened().await, Some(json!(1)));
+
+    follows.execute("SELECT pg_wal_replay_pause()").await.expect("it stands still");
+    desk.handles(&mail("Ada <ada@example.net>", "Router", "Please help.")).await;
+    assert_eq!(desk.tickets().await, 2);
+    assert_eq!(opened().await, Some(json!(1)), "as old as the replica");
+    follows.execute("SELECT pg_wal_replay_resume()").await.expect("it follows again");
+    until("the replica has both", async || has(2).await).await;
+    assert_eq!(opened().await, Some(json!(2)));
+
+    replica.halt().expect("it is away");
+    let refused = dora.read("/api/admin/reports/tickets").await;
+    assert_snapshot!(refused.problem(), @"503: the database cannot be used at the moment: try again later");
+    assert_eq!(dora.read("/api/tickets").await.status, 200, "everything else goes on");
+    assert_eq!(desk.expects_errors().len(), 1, "and the log says so");
+    desk.close().await;
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use secrecy::SecretString;
 
 use super::{one_line, say};
 use crate::app::{self, Storage};
@@ -53,6 +54,9 @@ pub(super) async fn run(path: &Path, offline: bool) -> anyhow::Result<ExitCode> 
         report.line("database", checked)?;
         if let Some((storage, _)) = &tokens {
             report.line("clock", check_clock(&config, storage).await)?;
+        }
+        if let Some(url) = config.database.reports_url().transpose() {
+            report.line("reports", check_replica(url).await)?;
         }
         check_disks(&config, &mut report)?;
         report.line("attachments", check_attachments(&config).await)?;
@@ -158,6 +162,21 @@ async fn check_database(config: &Config) -> (anyhow::Result<String>, Option<(Sto
             (Err(error), None)
         }
     }
+}
+
+async fn check_replica(url: anyhow::Result<SecretString>) -> anyhow::Result<String> {
+    let replica = database::connect(database::options("database.reports_url", &url?)?, 1)
+        .await
+        .context("database.reports_url")?;
+    let checked = match database::is_migrated(&replica).await {
+        Ok(true) => Ok("they are read from the replica".to_owned()),
+        Ok(false) => Err(anyhow::anyhow!(
+            "the replica is behind: it has not followed the last migration yet, or follows another server"
+        )),
+        Err(error) => Err(error.context("the server of database.reports_url has no ticketd on it")),
+    };
+    replica.close().await;
+    checked
 }
 
 async fn check_mailboxes(

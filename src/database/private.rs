@@ -170,7 +170,7 @@ impl PrivatePostgres {
     /// The server's process id, once its pid file says that it takes connections (line 8 of the file).
     fn ready_pid(&self) -> Option<i32> {
         let lines = self.pid_file()?;
-        if lines.get(7)? != "ready" {
+        if !matches!(lines.get(7)?.as_str(), "ready" | "standby") {
             return None;
         }
         lines.first()?.parse().ok()
@@ -225,6 +225,24 @@ impl PrivatePostgres {
             child.wait()?;
         }
         Ok(())
+    }
+
+    /// Starts a server on `folder` that follows this one and answers readers (a hot standby): for tests.
+    pub fn replicate(&self, folder: &Path) -> anyhow::Result<Self> {
+        let owner = unprivileged_owner()?;
+        make_private_folder(folder, owner)?;
+        let mut copy = command(&find_binaries()?.join("pg_basebackup"), owner);
+        copy.arg("-h").arg(&self.folder).args([
+            "-U",
+            "postgres",
+            "--write-recovery-conf",
+            "--checkpoint=fast",
+        ]);
+        let output = copy.arg("-D").arg(folder.join("data")).output().context("cannot run pg_basebackup")?;
+        if !output.status.success() {
+            bail!("pg_basebackup failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Self::start_volatile(folder)
     }
 
     /// Starts a halted server again.

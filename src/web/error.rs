@@ -203,7 +203,13 @@ impl IntoResponse for Error {
         if let Self::Internal(error) = &self {
             tracing::error!(error = format!("{error:#}"), "a request failed");
         }
-        let mut body = Problem::new(status, self.to_string());
+        let detail = match &self {
+            Self::Internal(error) if is_database_away(error) => {
+                "the database cannot be used at the moment: try again later".to_owned()
+            }
+            error => error.to_string(),
+        };
+        let mut body = Problem::new(status, detail);
         kind(&self).clone_into(&mut body.r#type);
         if let Self::Invalid(faults) = &self {
             body.errors.clone_from(faults);

@@ -55,6 +55,8 @@ use request::Client;
 #[derive(Clone)]
 pub struct State {
     pub db: PgPool,
+    /// What reports are read from: the same, or a replica of it.
+    pub reports: PgPool,
     pub clock: Clock,
     pub config: Arc<Config>,
     pub settings: Settings,

@@ -67,7 +67,7 @@ async fn report(
 ) -> Result<Response, Error> {
     let range = range(&query, state.clock.now().date_naive())?;
     let format = query.format.unwrap_or_else(|| wanted(&headers));
-    let report = reports::report(&state.db, name, &range, state.clock.now()).await?;
+    let report = reports::report(&state.reports, name, &range, state.clock.now()).await?;
     if format == Format::Json {
         return Ok(Json(report).into_response());
     }
