@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::assign::Assign;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::database::{self, Keep, PrivatePostgres};
+use crate::database::{self, Keep, PrivatePostgres, Refusals};
 use crate::deliver::alarm::Alarms;
 use crate::deliver::letter::Letters;
 use crate::deliver::webhook::Webhooks;
@@ -156,6 +156,7 @@ impl App {
         threads::resume(&db, clock.now()).await?;
         csat::configure(&db, config.mail.survey).await?;
         let settings = Settings::new(&db, &clock, &config);
+        let refusals = Refusals::default();
         let (c, s, l) = (|| Arc::clone(&config), || signer.clone(), || settings.clone());
         let m = || Arc::clone(&mailer);
         let stages = Stages {
@@ -202,6 +203,7 @@ impl App {
             webhooks: Webhooks::new(&config, db.clone(), clock.clone())?,
             watch: Watch { db: db.clone(), clock: clock.clone(), config: c() },
             files: files.clone(),
+            refusals: refusals.clone(),
             db: db.clone(),
             clock: clock.clone(),
             settings: l(),
@@ -222,6 +224,7 @@ impl App {
             feed,
             files,
             letter_key: letter_key.clone(),
+            refusals,
             oidc: web::oidc::Provider::new(&config)?.map(Arc::new),
             metrics,
         };
@@ -307,13 +310,16 @@ impl App {
         let max_bytes = self.config.mail.max_message_bytes;
         for mailbox in self.config.mailbox.iter().filter(|m| m.imap.is_some()) {
             let (mailbox, db, clock, token) = (mailbox.clone(), db.clone(), clock.clone(), stop.clone());
-            let oauth = self.oauth.clone();
+            let (oauth, refusals) = (self.oauth.clone(), self.stages.refusals.clone());
             running.spawn(supervised("mailbox", stop.clone(), move || {
                 let reader = sources::reader(&mailbox, &db, &clock, &oauth, max_bytes);
-                let token = token.clone();
+                let (token, refusals) = (token.clone(), refusals.clone());
                 async move {
                     match reader {
-                        Ok(reader) => sources::imap::run(reader, token).await,
+                        Ok(mut reader) => {
+                            reader.progress.refusals = refusals;
+                            sources::imap::run(reader, token).await;
+                        }
                         Err(error) => {
                             tracing::error!(error = format!("{error:#}"), "a mailbox cannot be read");
                         }

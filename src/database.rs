@@ -9,7 +9,9 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgPool, Row};
 
 mod private;
+mod refusals;
 pub use private::{Keep, PrivatePostgres};
+pub use refusals::{READ_ONLY, Refusals, refusal};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
@@ -52,6 +54,14 @@ fn bounded(options: PgConnectOptions) -> PgConnectOptions {
 
 /// How long to wait for a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A server that has not answered a statement by then is frozen, or out of reach: by its own clock it would have ended the
+/// statement before.
+const ANSWER: Duration = Duration::from_secs(40);
+
+/// What `work` gives, unless the database does not answer for too long. For loops that nothing else would end.
+pub async fn within<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    tokio::time::timeout(ANSWER, work).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
 
 /// Applies the migrations that are missing. Several processes may do so at once: they take turns.
 pub async fn migrate(db: &PgPool) -> anyhow::Result<()> {
@@ -66,6 +76,14 @@ pub async fn is_migrated(db: &PgPool) -> anyhow::Result<bool> {
         .await
         .context("cannot read the list of migrations: run `ticketd migrate`")?;
     Ok(found.try_get::<Option<i64>, _>("v")?.unwrap_or(0) >= newest)
+}
+
+/// Whether it takes reads only.
+pub async fn is_read_only(db: &PgPool) -> sqlx::Result<bool> {
+    sqlx::query("SELECT current_setting('transaction_read_only') = 'on' AS so")
+        .fetch_one(db)
+        .await?
+        .try_get("so")
 }
 
 /// Asks the database for its version: is it there at all?

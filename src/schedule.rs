@@ -12,6 +12,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::database;
 use crate::queue::{self, Kind};
 
 /// When (UTC) which job is put into the queue.
@@ -71,7 +72,7 @@ pub async fn run(db: PgPool, clock: Clock, stop: CancellationToken) {
                 () = tokio::time::sleep(left.min(Duration::from_secs(30))) => {}
             }
         }
-        if let Err(error) = enqueue(&db, &kinds, clock.now()).await {
+        if let Err(error) = database::within(enqueue(&db, &kinds, clock.now())).await {
             tracing::warn!(%error, "scheduled jobs cannot be entered; they are left out this time");
         }
         after = at;

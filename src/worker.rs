@@ -13,6 +13,7 @@ use tracing::Instrument;
 use crate::assign::Assign;
 use crate::clock::Clock;
 use crate::crash;
+use crate::database::{self, Refusals};
 use crate::deliver::Deliver;
 use crate::deliver::alarm::Alarms;
 use crate::deliver::letter::Letters;
@@ -43,6 +44,7 @@ pub struct Stages {
     pub webhooks: Webhooks,
     pub files: Files,
     pub watch: Watch,
+    pub refusals: Refusals,
 }
 
 /// Jobs one process works on at once: most of them wait for the database or the network.
@@ -59,6 +61,8 @@ const LIMITED: [(&[&Kind], usize); 4] = [
 /// How often the queue is looked at unasked: covers a lost notification, and finds jobs whose time has come.
 pub const POLL: Duration = Duration::from_millis(500);
 const SLOWEST_POLL: Duration = Duration::from_secs(15);
+/// Who is refused where no job can be claimed.
+const CLAIMING: &str = "the queue";
 
 impl Stages {
     async fn dispatch(&self, job: &Claimed) -> Result<Done, JobError> {
@@ -139,6 +143,7 @@ impl Stages {
             .record(begun.elapsed().as_secs_f64());
         match result {
             Ok(_done) => {
+                self.refusals.settle(job.kind.name);
                 metrics::counter!("ticketd_jobs_total", "kind" => job.kind.name, "outcome" => "done")
                     .increment(1);
                 true
@@ -168,8 +173,11 @@ impl Stages {
     }
 
     async fn record_failure(&self, job: &Claimed, error: &JobError) {
+        if let JobError::Retry(cause) | JobError::RetryAfter(_, cause) | JobError::Fail(cause) = error {
+            self.refusals.note(job.kind.name, cause);
+        }
         let jitter = rand::random();
-        let verdict = queue::failed(&self.db, job, error, self.clock.now(), jitter).await;
+        let verdict = database::within(queue::failed(&self.db, job, error, self.clock.now(), jitter)).await;
         let (outcome, said) = match &verdict {
             Ok(Verdict::WillRetry { .. }) => ("retry", "job failed; it will be tried again"),
             Ok(Verdict::Dead) => ("dead", "job failed for good; see `ticketd jobs list --failed`"),
@@ -237,7 +245,8 @@ pub async fn run(stages: Stages, pulse: Pulse, poll: Duration, stop: Cancellatio
         }
         if listener.is_none() {
             // Before the look: a job that is announced between the two is heard of.
-            listener = Bell::listen(&stages.db).await;
+            listener =
+                database::within(async { Ok(Bell::listen(&stages.db).await) }).await.unwrap_or_default();
         }
         let is_full = |slots: &Arc<Semaphore>| slots.available_permits() == 0;
         let (full, open): (Vec<_>, Vec<_>) = limited.iter().partition(|(_, slots)| is_full(slots));
@@ -245,9 +254,12 @@ pub async fn run(stages: Stages, pulse: Pulse, poll: Duration, stop: Cancellatio
         let open = open.iter().map(|(_, slots)| slots.available_permits());
         let free = open.chain([slots.available_permits()]).min().unwrap_or_default();
         let limit = i64::try_from(free).unwrap_or(1);
-        match queue::claim_except(&stages.db, &left, stages.clock.now(), limit).await {
+        let claimed =
+            database::within(queue::claim_except(&stages.db, &left, stages.clock.now(), limit)).await;
+        match claimed {
             Ok(jobs) => {
                 pause = poll;
+                stages.refusals.settle(CLAIMING);
                 let took = jobs.len();
                 for job in jobs {
                     let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
@@ -261,14 +273,15 @@ pub async fn run(stages: Stages, pulse: Pulse, poll: Duration, stop: Cancellatio
                 }
                 if took == free && free > 0 {
                     // A backlog: others may help.
-                    queue::ring(&stages.db).await;
+                    database::within(async { Ok(queue::ring(&stages.db).await) }).await.unwrap_or_default();
                     if slots.available_permits() > 0 {
                         continue;
                     }
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot claim jobs; the database does not answer");
+                tracing::warn!(%error, "cannot claim jobs; they wait until the database lets us");
+                stages.refusals.note(CLAIMING, &error.into());
                 listener = None;
                 pause = (pause * 2).min(SLOWEST_POLL);
                 if wait(&stop, pause).await {

@@ -1,5 +1,7 @@
 //! PostgreSQL and Dovecot go away and come back while the daemon runs; it carries on by itself.
 
+mod storage;
+
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 

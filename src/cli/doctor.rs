@@ -145,6 +145,10 @@ async fn check_database(config: &Config) -> (anyhow::Result<String>, Option<(Sto
             return (Err(error), None);
         }
     };
+    if database::is_read_only(&storage.db).await.unwrap_or(false) {
+        storage.close().await;
+        return (Err(anyhow::anyhow!("PostgreSQL {version} {}", database::READ_ONLY)), None);
+    }
     if !database::is_migrated(&storage.db).await.unwrap_or(false) {
         storage.close().await;
         return (Ok(format!("PostgreSQL {version}, to be migrated at the next start")), None);

@@ -101,18 +101,20 @@ impl ReaderLock {
 
     async fn try_lock(&self, source: &str) -> anyhow::Result<bool> {
         // Two numbers: ours, so that no other use of advisory locks in this database meets it, and the source's.
-        sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext('ticketd.reader'), hashtext($1))")
-            .bind(source)
-            .fetch_one(&mut *self.connection.lock().await)
-            .await
-            .context("cannot take the reader's lock")
+        let mut connection = self.connection.lock().await;
+        let taking =
+            sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext('ticketd.reader'), hashtext($1))")
+                .bind(source)
+                .fetch_one(&mut *connection);
+        within(taking).await?.context("cannot take the reader's lock")
     }
 
     /// Ends the connection of a holder that has said nothing for [`SILENT`]; the lock goes with it. False: there is none.
     ///
     /// What other database users do is hidden from us, and theirs to end: behind them we go on waiting.
     async fn end_silent_holder(&self, source: &str) -> anyhow::Result<bool> {
-        let ended: Vec<bool> = sqlx::query_scalar(
+        let mut connection = self.connection.lock().await;
+        let ending = sqlx::query_scalar(
             "SELECT pg_terminate_backend(holder.pid)
              FROM pg_locks held JOIN pg_stat_activity holder ON holder.pid = held.pid
              WHERE held.locktype = 'advisory' AND held.granted AND held.objsubid = 2
@@ -123,9 +125,14 @@ impl ReaderLock {
         )
         .bind(source)
         .bind(SILENT.as_secs_f64())
-        .fetch_all(&mut *self.connection.lock().await)
-        .await
-        .context("cannot look after the process that holds the reader's lock")?;
+        .fetch_all(&mut *connection);
+        let ended: Vec<bool> =
+            within(ending).await?.context("cannot look after the process that holds the reader's lock")?;
         Ok(ended.contains(&true))
     }
+}
+
+/// Whoever waits for the lock must not hang where the server does not answer: it would never take over.
+async fn within<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
+    tokio::time::timeout(ANSWER, work).await.context("the database does not answer")
 }

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::database;
 use crate::files::FilesError;
 use crate::tickets::TicketError;
 
@@ -130,12 +131,13 @@ fn list(faults: &[Fault]) -> String {
 }
 
 fn is_database_away(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        matches!(
-            cause.downcast_ref::<sqlx::Error>(),
-            Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
-        )
-    })
+    database::refusal(error).is_some()
+        || error.chain().any(|cause| {
+            matches!(
+                cause.downcast_ref::<sqlx::Error>(),
+                Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
+            )
+        })
 }
 
 impl From<sqlx::Error> for Error {

@@ -47,12 +47,15 @@ pub(super) async fn alive() -> &'static str {
 )]
 pub(super) async fn ready(State(state): State<Shared>) -> Response {
     let asked = async {
-        database::ping(&state.db).await?;
+        let read_only = database::is_read_only(&state.db).await?;
         let migrated = database::is_migrated(&state.db).await;
-        anyhow::Ok((migrated, ingest::health(&state.db).await, alarms::open(&state.db).await))
+        let refusal = state.refusals.reason().or(read_only.then_some(database::READ_ONLY));
+        anyhow::Ok((refusal, migrated, ingest::health(&state.db).await, alarms::open(&state.db).await))
     };
     let (database, migrated, health, alarms) = match tokio::time::timeout(PATIENCE, asked).await {
-        Ok(Ok((migrated, health, alarms))) => ("ok", migrated.ok(), health.ok(), alarms.ok()),
+        Ok(Ok((refusal, migrated, health, alarms))) => {
+            (refusal.unwrap_or("ok"), migrated.ok(), health.ok(), alarms.ok())
+        }
         Ok(Err(_)) | Err(_) => ("does not answer", None, None, None),
     };
     let migrations = match migrated {
@@ -122,6 +125,8 @@ pub(super) async fn metrics_apart(State(state): State<Shared>) -> Result<Respons
 /// Numbers that are read rather than counted.
 #[expect(clippy::cast_precision_loss, reason = "gauges are floating point; counts stay far below 2^52")]
 async fn gauge(state: &Shared) -> sqlx::Result<()> {
+    let refuses = state.refusals.reason().is_some() || database::is_read_only(&state.db).await?;
+    metrics::gauge!("ticketd_database_refuses_writes").set(f64::from(u8::from(refuses)));
     let backlog = queue::backlog(&state.db).await?;
     for kind in queue::KINDS {
         let of =
@@ -207,6 +212,10 @@ pub fn describe_metrics() {
     describe_gauge!("ticketd_oldest_due_job_age_seconds", "How long the oldest due job has waited");
     describe_gauge!("ticketd_tickets", "Tickets, by status");
     describe_gauge!("ticketd_tickets_unassigned", "Active tickets that nobody could be given");
+    describe_gauge!(
+        "ticketd_database_refuses_writes",
+        "1 while PostgreSQL takes no writes: its disk is full, or it takes reads only"
+    );
     describe_gauge!("ticketd_alarms", "Open alarms, by kind");
     describe_gauge!("ticketd_quarantined_messages", "Messages that could not be taken in and are put aside");
     describe_gauge!("ticketd_deliveries_unsent", "Mails that were not sent or came back, by state");

@@ -22,6 +22,7 @@ use utoipa_axum::routes;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::database::Refusals;
 use crate::files::Files;
 use crate::mail::token::Signer;
 use crate::oauth::Tokens;
@@ -72,6 +73,8 @@ pub struct State {
     pub oauth: Tokens,
     pub feed: Feed,
     pub files: Files,
+    /// Whether PostgreSQL takes what this process writes.
+    pub refusals: Refusals,
     /// `None`: metrics are served by another listener, or not recorded.
     pub metrics: Option<PrometheusHandle>,
 }

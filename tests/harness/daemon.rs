@@ -114,6 +114,18 @@ impl Daemon {
         kill(pid, signal).expect("it takes signals");
     }
 
+    /// The most memory it ever had, in bytes.
+    pub fn most_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a process");
+        number_after(&status, "VmHWM:") * 1024
+    }
+
+    /// How many bytes it has read, from files and connections.
+    pub fn has_read_bytes(&self) -> u64 {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).expect("a process");
+        number_after(&io, "rchar:")
+    }
+
     /// SIGTERM, and waits until it has finished what is in hand.
     pub async fn stops(mut self) {
         self.signal(Signal::SIGTERM);
@@ -151,6 +163,12 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The number behind a name in a file of proc(5).
+fn number_after(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("a line of that name");
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
 }
 
 fn listen(log: ChildStderr, say: &watch::Sender<Said>) {

@@ -1,5 +1,6 @@
 //! Mails as people write them.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A mail to be written; every one has a Message-ID of its own unless told otherwise.
@@ -87,4 +88,27 @@ pub fn header(mail: &str, name: &str) -> Option<String> {
 /// The text of a mail.
 pub fn text(mail: &str) -> String {
     ticketd::mail::parse::parse(mail.as_bytes()).text
+}
+
+/// A mail of so many bytes, nearly all of them a file that nothing makes smaller; no two are alike.
+pub fn large_mail(number: usize, bytes: usize) -> Vec<u8> {
+    use rand::{Rng as _, SeedableRng as _};
+    let mut chance = rand::rngs::StdRng::seed_from_u64(number as u64);
+    let from = format!("Ada <ada{number}@example.net>");
+    let whole = mail(&from, "Charged twice", "").without("MIME-Version").without("Content-Type");
+    let mut text = String::from_utf8(whole.raw()).expect("ASCII");
+    text.truncate(text.find("\r\n\r\n").expect("a head"));
+    text.push_str(
+        "\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\n\
+         I want a refund for my invoice, see the file.\r\n--b\r\nContent-Type: application/octet-stream; name=log\r\n\
+         Content-Transfer-Encoding: base64\r\nContent-Disposition: attachment\r\n\r\n",
+    );
+    let mut line = [0; 57];
+    while text.len() + 80 < bytes {
+        chance.fill_bytes(&mut line);
+        BASE64_STANDARD.encode_string(line, &mut text);
+        text.push_str("\r\n");
+    }
+    text.push_str("--b--\r\n");
+    text.into_bytes()
 }

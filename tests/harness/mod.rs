@@ -22,6 +22,7 @@ pub mod postgres;
 pub mod program;
 pub mod receiver;
 pub mod seen;
+pub mod small_disk;
 pub mod smtp;
 pub mod token_server;
 pub mod wait;

@@ -3,6 +3,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Executor, PgPool};
 use ticketd::database::{self, PrivatePostgres};
@@ -73,6 +75,35 @@ pub async fn private() -> PrivatePostgres {
     database::migrate(&db).await.expect("migrations");
     db.close().await;
     server
+}
+
+/// A server whose processes all stand still until this is dropped.
+#[derive(Debug)]
+pub struct Frozen(Vec<Pid>);
+
+/// Has a server stand still: who is connected stays so, and hears nothing.
+pub fn stands_still(server: &PrivatePostgres) -> Frozen {
+    let folder = server.options("postgres").get_socket().expect("a socket").join("data/postmaster.pid");
+    let file = std::fs::read_to_string(folder).expect("a pid file");
+    let postmaster: i32 = file.lines().next().and_then(|pid| pid.parse().ok()).expect("a process id");
+    let mut frozen = Frozen(vec![Pid::from_raw(postmaster)]);
+    // First the one that would start others.
+    kill(Pid::from_raw(postmaster), Signal::SIGSTOP).expect("it runs");
+    let children = std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"));
+    for child in children.expect("its processes").split_whitespace() {
+        let child = Pid::from_raw(child.parse().expect("a process id"));
+        kill(child, Signal::SIGSTOP).ok();
+        frozen.0.push(child);
+    }
+    frozen
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            kill(*pid, Signal::SIGCONT).ok();
+        }
+    }
 }
 
 /// The URL of a fresh, migrated database on the shared server, for a process of its own.

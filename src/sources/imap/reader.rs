@@ -16,6 +16,7 @@ use crate::alarms;
 use crate::clock::Clock;
 use crate::config::{After, Start};
 use crate::crash;
+use crate::database::Refusals;
 use crate::ingest::{self, Fetched, Source};
 use crate::oauth::AccessToken;
 use crate::sources::lock::ReaderLock;
@@ -92,6 +93,8 @@ pub struct Progress {
     pub(super) broken_off: u32,
     /// The number of the account that the name stands for.
     account: i32,
+    /// Where it is noted that nothing can be stored.
+    pub refusals: Refusals,
 }
 
 /// Reads until `shutdown`. Whatever happens is repaired by trying again, later each time.
@@ -131,6 +134,9 @@ async fn read_for_ever(reader: &mut Reader) {
             pause_s,
             "mailbox {mailbox} can't be read, next try in {pause_s:.0} s: {error:#}"
         );
+        if let ImapError::Storage(cause) = &error {
+            reader.progress.refusals.note(mailbox, cause);
+        }
         note_health(reader, Some(&format!("{error:#}"))).await;
         raise_alarm(reader, &error).await;
         tokio::time::sleep(pause).await;
@@ -165,6 +171,7 @@ async fn raise_alarm(reader: &mut Reader, error: &ImapError) {
 async fn all_is_well(reader: &mut Reader) {
     reader.progress.failures = 0;
     reader.progress.failing_since = None;
+    reader.progress.refusals.settle(&reader.mailbox);
     if reader.progress.is_well {
         return;
     }
