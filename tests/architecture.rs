@@ -1,6 +1,7 @@
 //! The house rules that a compiler does not check, read from the source text: imports point one way, SQL stays with its
 //! owner, every file says what it is for, tests neither sleep nor are skipped. A finding names file and line.
 
+mod faults;
 mod limits;
 mod rust_text;
 mod schema_names;

@@ -3,6 +3,7 @@
 mod asking;
 mod discord;
 mod files;
+mod grant;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -60,6 +61,7 @@ fn times(point: &str) -> u32 {
 fn has_its_own_test(point: &str) -> bool {
     point == "maildir.received"
         || point == "webhook.sent"
+        || point == "oauth.granted"
         || point.starts_with("letter.")
         || discord::is_there(point)
         || files::is_there(point)

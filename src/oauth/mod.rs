@@ -22,6 +22,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::alarms;
 use crate::clock::Clock;
 use crate::config::OAuth;
+use crate::crash;
 use crate::queue::{self, Tx};
 
 mod exchange;
@@ -277,7 +278,10 @@ impl Tokens {
         let refresh_token = self.refresh_token(held, grant, read, &row);
         let asked = shared.exchange.refresh(&grant.config, read.client_secret.as_ref(), &refresh_token).await;
         match asked {
-            Ok(granted) => self.granted(held, grant, read, row.generation, granted).await,
+            Ok(granted) => {
+                crash::point("oauth.granted");
+                self.granted(held, grant, read, row.generation, granted).await
+            }
             Err(Denied::Unavailable(reason)) => {
                 sql::let_go(&shared.db, &read.key, row.generation).await?;
                 Err(TokenError::Unavailable(format!(
