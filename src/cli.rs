@@ -14,14 +14,13 @@ use tracing_subscriber::EnvFilter;
 use crate::app::{self, App, Listeners, StopSignal, Storage};
 use crate::clock::Clock;
 use crate::config::{Config, LogFormat, Telemetry};
-use crate::ids::JobId;
 use crate::mail::{parse, reading};
-use crate::tickets::outbox::{self, CancelError};
 use crate::{database, ingest, people, queue, triage};
 
 mod admin;
 mod deliveries;
 mod doctor;
+mod jobs;
 mod ledger;
 
 /// Support tickets from mail, triaged, assigned and answered in-thread.
@@ -104,7 +103,7 @@ enum Command {
     Staff(StaffCommand),
     /// See and repair durable jobs
     #[command(subcommand, after_help = "Example: ticketd jobs list --config ticketd.toml --failed")]
-    Jobs(JobsCommand),
+    Jobs(jobs::JobsCommand),
     /// Mails that were not sent
     #[command(subcommand, arg_required_else_help = true)]
     #[command(after_help = "Example: ticketd deliveries list --config ticketd.toml")]
@@ -164,33 +163,6 @@ enum SkillsCommand {
     /// Write the catalogue as TOML to standard output
     #[command(after_help = "Example: ticketd skills export --config ticketd.toml > skills.toml")]
     Export(ConfigFile),
-}
-
-#[derive(Subcommand)]
-enum JobsCommand {
-    /// Jobs that wait, as JSONL
-    #[command(after_help = "Example: ticketd jobs list --config ticketd.toml --failed")]
-    List {
-        #[command(flatten)]
-        file: ConfigFile,
-        /// Only the dead letters
-        #[arg(long)]
-        failed: bool,
-    },
-    /// Put a dead letter back to work
-    #[command(after_help = "Example: ticketd jobs retry --config ticketd.toml 17")]
-    Retry {
-        #[command(flatten)]
-        file: ConfigFile,
-        id: i64,
-    },
-    /// Take a job away for good; a mail that has not left is cancelled
-    #[command(after_help = "Example: ticketd jobs cancel --config ticketd.toml 17")]
-    Cancel {
-        #[command(flatten)]
-        file: ConfigFile,
-        id: i64,
-    },
 }
 
 /// `EX_TEMPFAIL` of sysexits.h: the MTA keeps the mail and tries again.
@@ -253,7 +225,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Admin(command) => admin::run(command).await?,
         Command::Skills(command) => skills(command).await?,
         Command::Staff(StaffCommand::Import(file)) => import_staff(&file.config).await?,
-        Command::Jobs(command) => jobs(command).await?,
+        Command::Jobs(command) => jobs::run(command).await?,
         Command::Deliveries(command) => deliveries::run(command).await?,
         Command::Ledger(command) => ledger::run(command).await?,
     }
@@ -457,43 +429,6 @@ async fn skills(command: SkillsCommand) -> anyhow::Result<()> {
             say(document.trim_end())
         }
     }
-}
-
-async fn jobs(command: JobsCommand) -> anyhow::Result<()> {
-    let (JobsCommand::List { file, .. } | JobsCommand::Retry { file, .. } | JobsCommand::Cancel { file, .. }) =
-        &command;
-    let (_, storage) = storage(&file.config).await?;
-    let (db, now) = (&storage.db, Clock::system().now());
-    match command {
-        JobsCommand::List { failed, .. } => {
-            let which = if failed { queue::Which::Failed } else { queue::Which::All };
-            for job in queue::list(db, which, 10_000).await? {
-                say(&serde_json::to_string(&job)?)?;
-            }
-        }
-        JobsCommand::Retry { id, .. } => {
-            if !queue::retry(db, JobId(id), now).await? {
-                bail!("there is no dead letter {id} (see `ticketd jobs list --failed`)");
-            }
-            queue::ring(db).await;
-            say(&format!("job {id} is back at work"))?;
-        }
-        JobsCommand::Cancel { id, .. } => {
-            let mut tx = db.begin().await?;
-            let job = match outbox::cancel_job(&mut tx, JobId(id), now).await {
-                Ok(job) => job,
-                Err(CancelError::Unknown(_)) => bail!("there is no job {id} (see `ticketd jobs list`)"),
-                Err(CancelError::Needed(kind)) => {
-                    bail!("job {id} ({kind}) cannot be cancelled: what it is about would wait for ever")
-                }
-                Err(CancelError::Database(error)) => return Err(error.into()),
-            };
-            tx.commit().await?;
-            say(&format!("job {id} ({}) is cancelled", job.kind))?;
-        }
-    }
-    storage.close().await;
-    Ok(())
 }
 
 #[cfg(test)]

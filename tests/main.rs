@@ -20,6 +20,7 @@ mod crash_points;
 mod csat;
 mod daemon;
 mod day_of_one_email;
+mod dead_letters;
 mod discord_calls;
 mod discord_commands;
 mod discord_day;

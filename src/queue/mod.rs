@@ -415,11 +415,18 @@ pub async fn retry(db: &PgPool, id: JobId, now: DateTime<Utc>) -> sqlx::Result<b
     let mut tx = db.begin().await?;
     let found = revive(&mut tx, id, now).await?;
     tx.commit().await?;
-    Ok(found)
+    Ok(found.is_some())
 }
 
-/// As [`retry`], in a transaction of the caller's.
-pub async fn revive(tx: &mut Tx, id: JobId, now: DateTime<Utc>) -> sqlx::Result<bool> {
+/// What a job that is back at work is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revived {
+    pub kind: String,
+    pub subject: i64,
+}
+
+/// As [`retry`], in a transaction of the caller's. `None`: there is no such dead letter.
+pub async fn revive(tx: &mut Tx, id: JobId, now: DateTime<Utc>) -> sqlx::Result<Option<Revived>> {
     sql::revive(tx, id, now).await
 }
 

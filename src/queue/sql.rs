@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::{Filter, Job, Late, Tx};
+use super::{Filter, Job, Late, Revived, Tx};
 use crate::ids::JobId;
 
 /// Inserts unstarted jobs; where one waits already, it keeps the earlier time.
@@ -171,16 +171,18 @@ pub(super) async fn revive_all(tx: &mut Tx, kind: &str, now: DateTime<Utc>) -> s
 }
 
 /// Replaces the dead job by a fresh one, which a waiting twin absorbs.
-pub(super) async fn revive(tx: &mut Tx, id: JobId, now: DateTime<Utc>) -> sqlx::Result<bool> {
-    let dead = sqlx::query!(
+pub(super) async fn revive(tx: &mut Tx, id: JobId, now: DateTime<Utc>) -> sqlx::Result<Option<Revived>> {
+    let dead = sqlx::query_as!(
+        Revived,
         "DELETE FROM jobs WHERE id = $1 AND failed_at IS NOT NULL RETURNING kind, subject",
         id.0
     )
     .fetch_optional(&mut **tx)
     .await?;
-    let Some(dead) = dead else { return Ok(false) };
-    insert(tx, &[dead.kind], &[dead.subject], &[now], now).await?;
-    Ok(true)
+    if let Some(dead) = &dead {
+        insert(tx, std::slice::from_ref(&dead.kind), &[dead.subject], &[now], now).await?;
+    }
+    Ok(dead)
 }
 
 pub(super) async fn forget_dead(tx: &mut Tx, kind: &str, subject: i64) -> sqlx::Result<()> {

@@ -12,6 +12,7 @@ use crate::ids::{DeliveryId, JobId, MessageId, PersonId, TicketId};
 use crate::queue::{self, Job, Kind, Tx};
 use crate::store::Sha;
 
+pub mod bulk;
 mod sql;
 
 /// What a delivery is for.
@@ -277,6 +278,7 @@ pub struct Unsent {
     pub kind: String,
     pub address: String,
     pub state: String,
+    /// Why it did not leave; for one that is tried again, what the last try met with.
     pub reason: Option<String>,
     pub created_at: DateTime<Utc>,
 }
@@ -284,14 +286,22 @@ pub struct Unsent {
 /// Which mails that were not sent are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct UnsentFilter {
-    /// One of [`UNSENT_STATES`].
-    pub state: Option<String>,
+    /// Of [`UNSENT_STATES`]; empty: any.
+    pub states: Vec<String>,
+    /// Only those that were entered before this.
+    pub before: Option<DateTime<Utc>>,
     /// Only those after this one.
     pub after: Option<DeliveryId>,
 }
 
 /// What a mail is that was not sent, or came back.
 pub const UNSENT_STATES: [&str; 6] = ["waiting", "failed", "cancelled", "suppressed", "delayed", "bounced"];
+
+/// Those that [`retry`] takes.
+pub const RETRIABLE_STATES: [&str; 4] = ["failed", "suppressed", "bounced", "cancelled"];
+
+/// Those that [`cancel`] takes.
+pub const CANCELLABLE_STATES: [&str; 2] = ["waiting", "failed"];
 
 /// One try to send a mail.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -357,11 +367,6 @@ pub async fn cancel_job(tx: &mut Tx, id: JobId, now: DateTime<Utc>) -> Result<Jo
         cancel(tx, DeliveryId(job.subject), now).await?;
     }
     Ok(job)
-}
-
-/// The mails that were not sent or came back, oldest first.
-pub async fn unsent(db: &sqlx::PgPool, limit: i64) -> sqlx::Result<Vec<Unsent>> {
-    sql::unsent(db, limit).await
 }
 
 /// Puts a mail back to work that was given up, suppressed or cancelled, or that came back. False: there is none.

@@ -301,26 +301,21 @@ pub(super) async fn cancel(tx: &mut Tx, delivery: i64) -> sqlx::Result<Option<i6
     .await
 }
 
-pub(super) async fn unsent(db: &PgPool, limit: i64) -> sqlx::Result<Vec<Unsent>> {
-    sqlx::query_as!(
-        Unsent,
-        r#"SELECT id AS "id: DeliveryId", ticket_id AS "ticket_id: TicketId", kind, address, state, reason, created_at
-           FROM deliveries WHERE state <> 'sent' AND kind <> 'relay' ORDER BY id LIMIT $1"#,
-        limit
-    )
-    .fetch_all(db)
-    .await
-}
-
+/// A mail that is tried again has no reason of its own yet: its last try says what keeps it.
 pub(super) async fn unsent_page(db: &PgPool, filter: &UnsentFilter, limit: i64) -> sqlx::Result<Vec<Unsent>> {
     sqlx::query_as!(
         Unsent,
-        r#"SELECT id AS "id: DeliveryId", ticket_id AS "ticket_id: TicketId", kind, address, state, reason, created_at
-           FROM deliveries
-           WHERE state <> 'sent' AND kind <> 'relay' AND ($1::TEXT IS NULL OR state = $1) AND ($2::BIGINT IS NULL OR id > $2)
-           ORDER BY id LIMIT $3"#,
-        filter.state,
+        r#"SELECT id AS "id: DeliveryId", ticket_id AS "ticket_id: TicketId", kind, address, state,
+                  COALESCE(reason, (SELECT a.detail FROM delivery_attempts a
+                                    WHERE a.delivery_id = d.id AND a.outcome <> 'sent'
+                                    ORDER BY a.id DESC LIMIT 1)) AS reason, created_at
+           FROM deliveries d
+           WHERE state <> 'sent' AND kind <> 'relay' AND ($1::TEXT[] = '{}' OR state = ANY ($1))
+             AND ($2::BIGINT IS NULL OR id > $2) AND ($3::TIMESTAMPTZ IS NULL OR created_at < $3)
+           ORDER BY id LIMIT $4"#,
+        &filter.states,
         filter.after.map(|id| id.0),
+        filter.before,
         limit
     )
     .fetch_all(db)
@@ -330,8 +325,11 @@ pub(super) async fn unsent_page(db: &PgPool, filter: &UnsentFilter, limit: i64) 
 pub(super) async fn one(db: &PgPool, id: i64) -> sqlx::Result<Option<Unsent>> {
     sqlx::query_as!(
         Unsent,
-        r#"SELECT id AS "id: DeliveryId", ticket_id AS "ticket_id: TicketId", kind, address, state, reason, created_at
-           FROM deliveries WHERE id = $1 AND kind <> 'relay'"#,
+        r#"SELECT id AS "id: DeliveryId", ticket_id AS "ticket_id: TicketId", kind, address, state,
+                  COALESCE(reason, (SELECT a.detail FROM delivery_attempts a
+                                    WHERE a.delivery_id = d.id AND a.outcome <> 'sent'
+                                    ORDER BY a.id DESC LIMIT 1)) AS reason, created_at
+           FROM deliveries d WHERE id = $1 AND kind <> 'relay'"#,
         id
     )
     .fetch_optional(db)

@@ -62,7 +62,8 @@ async fn list(
     if query.state.as_deref().is_some_and(|wanted| !UNSENT_STATES.contains(&wanted)) {
         return Err(Error::BadRequest(format!("state is one of {}", UNSENT_STATES.join(", "))));
     }
-    let filter = UnsentFilter { state: query.state, after: page::after(query.cursor.as_deref())? };
+    let states = query.state.into_iter().collect();
+    let filter = UnsentFilter { states, before: None, after: page::after(query.cursor.as_deref())? };
     let found = outbox::unsent_page(&state.db, &filter, limit + 1).await?;
     let (deliveries, next_cursor) = page::cut(found, limit, |delivery| delivery.id.to_string());
     Ok(Json(UnsentDeliveries { deliveries, next_cursor }))

@@ -16,14 +16,13 @@ use crate::ids::JobId;
 use crate::queue::{self, Filter, Job, KINDS, Kind};
 use crate::tickets::outbox;
 use crate::web::State as Shared;
-use crate::web::error::{Error, Fault};
+use crate::web::error::Error;
 use crate::web::idempotency::Once;
-use crate::web::request::{Caller, Input, Named, Params};
+use crate::web::request::{Caller, Named, Params};
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(list))
-        .routes(routes!(retry_all))
         .routes(routes!(detail))
         .routes(routes!(retry))
         .routes(routes!(cancel))
@@ -59,7 +58,7 @@ struct Jobs {
     next_cursor: Option<String>,
 }
 
-fn kind_named(name: &str) -> Result<&'static Kind, String> {
+pub(super) fn kind_named(name: &str) -> Result<&'static Kind, String> {
     Kind::named(name).ok_or_else(|| {
         let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
         format!("there is no such kind of job: {}", known.join(", "))
@@ -117,7 +116,7 @@ async fn retry(
     let job = queue::job(&state.db, id).await?.ok_or(Error::NotFound)?;
     let now = state.clock.now();
     let mut tx = state.db.begin().await?;
-    if !queue::revive(&mut tx, id, now).await? {
+    if queue::revive(&mut tx, id, now).await?.is_none() {
         return Err(Error::Conflict(format!("job {id} was not given up: it is tried by itself")));
     }
     let data = json!({"kind": job.kind, "subject": job.subject});
@@ -146,44 +145,4 @@ async fn cancel(
     let data = json!({"kind": job.kind, "subject": job.subject});
     audit::record(&mut tx, caller.actor(), "job.cancelled", &format!("job:{id}"), &data, now).await?;
     once.commit(tx, &state, &caller, StatusCode::NO_CONTENT, &()).await
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct JobsOfKind {
-    #[schema(example = "deliver")]
-    kind: String,
-}
-
-#[derive(Serialize, ToSchema)]
-struct JobsRetried {
-    /// Dead letters that are back at work.
-    retried: i64,
-}
-
-/// Puts all dead letters of one kind back to work.
-#[utoipa::path(
-    post,
-    path = "/api/admin/jobs/retry",
-    tag = "operations",
-    request_body = JobsOfKind,
-    responses((status = 200, description = "They are back at work", body = JobsRetried))
-)]
-async fn retry_all(
-    State(state): State<Shared>,
-    caller: Caller,
-    Input { value: body, once }: Input<JobsOfKind>,
-) -> Result<Response, Error> {
-    let wrong = |detail| Error::Invalid(vec![Fault { field: "kind".to_owned(), detail }]);
-    let kind = kind_named(&body.kind).map_err(wrong)?;
-    once.replay(&state, &caller).await?;
-    let now = state.clock.now();
-    let mut tx = state.db.begin().await?;
-    let retried = queue::revive_all(&mut tx, kind, now).await?;
-    if retried > 0 {
-        let data = json!({"kind": kind.name, "jobs": retried});
-        audit::record(&mut tx, caller.actor(), "job.all_retried", &format!("kind:{}", kind.name), &data, now)
-            .await?;
-    }
-    once.commit(tx, &state, &caller, StatusCode::OK, &JobsRetried { retried }).await
 }

@@ -6,6 +6,7 @@ use crate::web::State as Shared;
 
 mod alarms;
 mod audit;
+mod bulk;
 mod dashboard;
 mod deliveries;
 mod jobs;
@@ -29,6 +30,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
         .merge(snippets::router())
         .merge(settings::router())
         .merge(jobs::router())
+        .merge(bulk::router())
         .merge(deliveries::router())
         .merge(ledger::router())
         .merge(loop_breakers::router())
