@@ -343,6 +343,55 @@ mod tests {
     const MAILBOX: &str =
         "[[mailbox]]\nname = \"support\"\naddress = \"s@example.org\"\noutbox_dir = \"out\"\n";
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_in_one_line(
+            pieces in proptest::collection::vec(proptest::sample::select(PIECES), 0..30),
+            more in "\\PC{0,12}",
+            name in "[A-Z_]{0,30}",
+            value in "\\PC{0,12}",
+        ) {
+            let variable = BTreeMap::from([(format!("TICKETD_{name}"), value)]);
+            if let Err(error) = Config::parse(&(pieces.concat() + &more), variable) {
+                let line = format!("{error:#}");
+                proptest::prop_assert!(!line.is_empty() && !line.contains('\n'), "{line:?}");
+            }
+        }
+    }
+
+    const PIECES: &[&str] = &[
+        MAILBOX,
+        "\n",
+        "[http]\n",
+        "[[mailbox]]\n",
+        "[mailbox.imap]\n",
+        "[alarms]\n",
+        "[mail]\n",
+        "host = ",
+        "listen = ",
+        "port = ",
+        "password = ",
+        "undo_seconds = ",
+        "timeout = ",
+        "categories = ",
+        "\"x\"\n",
+        "\"10 minutes\"\n",
+        "-1\n",
+        "1e9\n",
+        "99999999999999999999\n",
+        "true\n",
+        "[]\n",
+        "{}\n",
+        "\"\"\"",
+        "#",
+        "=",
+        ".",
+        "\"",
+        "\u{0}",
+        "nan\n",
+        "1979-05-27\n",
+    ];
+
     #[test]
     fn an_unknown_key_names_the_nearest_known_one() {
         insta::assert_snapshot!(error("[http]\nlisen = \"127.0.0.1:1\""), @"unknown key `http.lisen`: did you mean `listen`?");

@@ -126,6 +126,53 @@ mod tests {
         Orders::read(text).map(|orders| (orders.commands, orders.text))
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_written_stays_as_it_is_below_the_commands(
+            pieces in proptest::collection::vec(proptest::sample::select(PIECES), 0..20),
+            more in "\\PC{0,20}",
+        ) {
+            let text = pieces.concat() + &more;
+            match Orders::read(&text) {
+                Ok(orders) => {
+                    proptest::prop_assert!(text.trim_end().ends_with(&orders.text), "{:?}", orders.text);
+                    proptest::prop_assert!(orders.commands.len() <= MOST);
+                    // Nothing that looks like a command leaves as the first line.
+                    let first = orders.text.lines().find(|line| !line.trim().is_empty());
+                    proptest::prop_assert!(first.and_then(command_line).is_none(), "{:?}", orders.text);
+                }
+                Err(error) => proptest::prop_assert!(!error.contains('\n'), "{error:?}"),
+            }
+            let _forward = is_forward(&text);
+        }
+    }
+
+    const PIECES: &[&str] = &[
+        "#note",
+        "#resolve",
+        "#status ",
+        "#priority ",
+        "#assign ",
+        "#claim",
+        "#fwd",
+        "#",
+        "##",
+        "high",
+        "open",
+        "bea",
+        " ",
+        "\t",
+        "\n",
+        "\r\n",
+        "> ",
+        "Hello",
+        "\u{a0}",
+        "\u{200b}",
+        "\u{feff}",
+        "ＮＯＴＥ",
+        "#nöte",
+    ];
+
     #[test]
     fn commands_stand_above_the_text() {
         for (text, commands, rest) in [

@@ -191,6 +191,47 @@ mod tests {
         Origin::read(format!("{fields}\nFrom: Bea <{FROM}>\n\nx").as_bytes()).verdict(trusted, FROM)
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_words_of_the_sender_pass_below_those_of_the_server(
+            pieces in proptest::collection::vec(proptest::sample::select(PIECES), 0..30),
+            more in "\\PC{0,20}",
+        ) {
+            let hostile = format!("Authentication-Results: {}{more}", pieces.concat());
+            // Read as it comes, and never taken for the server's own word where that stands above.
+            let _any = verdict(&hostile, Some("mx.example.org"));
+            let above = "Authentication-Results: mx.example.org; dmarc=fail header.from=example.org";
+            proptest::prop_assert_ne!(
+                verdict(&format!("{above}\n{hostile}"), Some("mx.example.org")),
+                Verdict::Pass
+            );
+            proptest::prop_assert_ne!(verdict(&hostile, None), Verdict::Pass);
+        }
+    }
+
+    const PIECES: &[&str] = &[
+        "mx.example.org",
+        ";",
+        " ",
+        "dmarc=pass",
+        "dkim=pass",
+        "header.from=",
+        "header.d=",
+        "example.org",
+        "(",
+        ")",
+        "\"",
+        "\\",
+        "=",
+        "/1",
+        "\n ",
+        "\t",
+        "none",
+        "policy.x=",
+        "Authentication-Results: ",
+        "\nAuthentication-Results: mx.example.org; ",
+    ];
+
     #[test]
     fn what_the_trusted_server_says_counts() {
         for (says, want) in [

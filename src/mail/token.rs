@@ -199,6 +199,36 @@ mod tests {
         Signer::new(&masters.iter().map(|m| m.to_vec()).collect::<Vec<_>>())
     }
 
+    proptest::proptest! {
+        #[test]
+        fn a_token_reads_back_and_no_other_text_is_one(
+            ticket in 1_i64.., delivery in proptest::option::of(1_i64..), person in proptest::option::of(1_i64..),
+            at in 0_usize..80, other in "[a-z0-9.+@<>-]|\\PC", any in "\\PC{0,60}",
+        ) {
+            let signer = signer(&[b"one"]);
+            let token = Token {
+                ticket: TicketId(ticket),
+                delivery: delivery.map(DeliveryId),
+                person: person.map(PersonId),
+            };
+            let signed = signer.sign(&token);
+            proptest::prop_assert_eq!(signer.verify(&signed), Some(token));
+            let id = signer.message_id(&token, "support@example.org");
+            proptest::prop_assert_eq!(signer.read_message_id(&id), Some(token));
+            let address = signer.address(&token, "support@example.org");
+            proptest::prop_assert_eq!(signer.read_address(&address, "support@example.org"), Some(token));
+            let mut changed: Vec<String> = signed.chars().map(String::from).collect();
+            let at = at % changed.len();
+            if !other.eq_ignore_ascii_case(&changed[at]) {
+                changed[at] = other;
+                proptest::prop_assert_eq!(signer.verify(&changed.concat()), None);
+            }
+            proptest::prop_assert_eq!(signer.verify(&any), None);
+            proptest::prop_assert_eq!(signer.read_address(&any, "support@example.org"), None);
+            proptest::prop_assert_eq!(signer.read_message_id(&any), None);
+        }
+    }
+
     #[test]
     fn what_was_signed_reads_back_in_any_case_and_nothing_else_does() {
         let signer = signer(&[b"one"]);

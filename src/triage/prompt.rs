@@ -411,6 +411,69 @@ mod tests {
         })
     }
 
+    /// JSON as a model may write it: right here and there, and anything else.
+    fn json() -> impl proptest::strategy::Strategy<Value = Value> {
+        use proptest::prelude::*;
+        let text = prop_oneof![
+            prop::sample::select(vec![
+                "billing", "other", "rust", "sql", "high", "urgent", "en", "de", "STOP", "0.9", ""
+            ])
+            .prop_map(str::to_owned),
+            "\\PC{0,30}",
+        ];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            text.prop_map(Value::from),
+        ];
+        let name = prop::sample::select(vec![
+            "category",
+            "priority",
+            "language",
+            "skills",
+            "notes",
+            "suggested_reply",
+            "confidence",
+            "candidates",
+            "content",
+            "parts",
+            "text",
+            "thought",
+            "finishReason",
+            "usageMetadata",
+            "promptTokenCount",
+            "modelVersion",
+            "promptFeedback",
+        ]);
+        leaf.prop_recursive(4, 40, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(name.clone(), inner, 0..8)
+                    .prop_map(|map| map.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
+            ]
+        })
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_model_says_only_what_is_on_the_lists_is_taken(answer in json(), response in json()) {
+            let question = question();
+            let known = |labels: &[Label], slug: &str| labels.iter().any(|label| label.slug == slug);
+            for response in [response, said(&answer.to_string())] {
+                let Ok(judgement) = read(&response, &question) else { continue };
+                let _complaint = complaint(&judgement);
+                proptest::prop_assert!(judgement.category.as_deref().is_none_or(|c| known(&question.categories, c)));
+                proptest::prop_assert!(judgement.skills.iter().all(|skill| known(&question.skills, skill)));
+                proptest::prop_assert!((0.0..=1.0).contains(&judgement.confidence));
+                proptest::prop_assert!(judgement.notes.is_none_or(|notes| notes.chars().count() <= MAX_NOTES_CHARS));
+                proptest::prop_assert!(judgement.suggested_reply.is_none_or(|reply| reply.chars().count() <= MAX_REPLY_CHARS));
+                proptest::prop_assert!(judgement.language.as_deref().is_none_or(|code| code.len() == 2));
+            }
+        }
+    }
+
     #[test]
     fn the_request_fences_the_customer_and_lists_the_catalogue() {
         let mut question = question();
