@@ -2,6 +2,7 @@
 //! becomes of it when Discord does not do what it is asked.
 
 mod desk;
+mod locks;
 mod trouble;
 
 use chrono::TimeDelta;

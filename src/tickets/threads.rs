@@ -212,6 +212,7 @@ pub async fn set_archived(db: &PgPool, thread: ThreadId, archived: bool) -> sqlx
 
 /// Nothing can be shown there any more; an event on the ticket says why. What waits to be shown waits for a repair.
 pub async fn broke(tx: &mut Tx, thread: &Thread, why: &str, now: DateTime<Utc>) -> sqlx::Result<()> {
+    ticket_first(tx, thread.ticket).await?;
     if sql::set_broken(tx, thread.id.0, why).await? {
         let audience = if thread.audience == Audience::Staff { "staff" } else { "requester" };
         let data = serde_json::json!({"audience": audience, "why": why});
@@ -226,16 +227,28 @@ pub async fn is_told(db: &PgPool, thread: ThreadId) -> sqlx::Result<bool> {
     sql::is_told(db, thread.0).await
 }
 
-/// Staff were told that the thread is broken, as well as that went.
-pub async fn told(tx: &mut Tx, thread: ThreadId) -> sqlx::Result<()> {
-    sql::set_told(tx, thread.0).await
+/// Staff were told that the thread is broken, as well as that went. Where it is gone, the next one is another, and shows the
+/// conversation from its beginning.
+pub async fn told(tx: &mut Tx, thread: &Thread, is_gone: bool, now: DateTime<Utc>) -> sqlx::Result<()> {
+    ticket_first(tx, thread.ticket).await?;
+    sql::set_told(tx, thread.id.0).await?;
+    if is_gone {
+        forget(tx, thread.id, now).await?;
+    }
+    Ok(())
 }
 
-/// The thread is no more: the next one is another, and shows the conversation from its beginning.
-pub async fn forget(tx: &mut Tx, thread: ThreadId, now: DateTime<Utc>) -> sqlx::Result<()> {
+async fn forget(tx: &mut Tx, thread: ThreadId, now: DateTime<Utc>) -> sqlx::Result<()> {
     sql::forget(tx, thread.0).await?;
     sql::relay_again(tx, thread.0).await?;
     sql::relay_its_own(tx, thread.0, now).await
+}
+
+/// Locks the ticket before its threads and relays, as whoever changes it does: an event, or a relay, that refers to it would
+/// else wait for it with a thread in hand that the other waits for.
+async fn ticket_first(tx: &mut Tx, ticket: TicketId) -> sqlx::Result<()> {
+    super::sql::lock(tx, ticket.0).await?;
+    Ok(())
 }
 
 /// Tries again with a broken thread; `anew`: with another one, although this one is not known to be gone.
@@ -361,6 +374,7 @@ pub async fn unpostable(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let mut tx = db.begin().await?;
+    ticket_first(&mut tx, ticket).await?;
     if sql::set_unpostable(&mut tx, relay.0, why).await? {
         let data =
             serde_json::json!({"delivery": relay, "purpose": "relay", "state": "failed", "reason": why});

@@ -50,10 +50,7 @@ impl Visit<'_> {
         };
         crash::point("mirror.told");
         let mut tx = db.begin().await?;
-        threads::told(&mut tx, self.thread.id).await?;
-        if gone {
-            threads::forget(&mut tx, self.thread.id, self.deliver.clock.now()).await?;
-        }
+        threads::told(&mut tx, &self.thread, gone, self.deliver.clock.now()).await?;
         job.done(tx).await
     }
 
