@@ -142,7 +142,7 @@ fn smtp(sink: &SmtpSink, password: &str) -> String {
 impl Setup {
     fn text(&self) -> String {
         format!(
-            "data_dir = \"data\"\n[database]\nurl = \"{}\"\n{MAILBOX}{}{}{}",
+            "data_dir = \"data\"\n[database]\nurl = \"{}\"\n{MAILBOX}authserv_id = \"mx\"\n{}{}{}",
             self.url, self.imap, self.smtp, self.more
         )
     }
@@ -291,7 +291,7 @@ async fn doctor_offline_checks_the_configuration_and_every_file_it_names() {
     let place = Place::new();
     place.file("pw", "secret\n");
     let text = format!(
-        "{MAILBOX}[mailbox.imap]\nhost = \"no-such-host.invalid\"\nuser = \"u\"\npassword_file = \"pw\"\n\
+        "{MAILBOX}authserv_id = \"mx\"\n[mailbox.imap]\nhost = \"no-such-host.invalid\"\nuser = \"u\"\npassword_file = \"pw\"\n\
          [mailbox.smtp]\nhost = \"no-such-host.invalid\"\nuser = \"u\"\npassword_file = \"pw\"\n\
          [gemini]\napi_key_file = \"pw\"\n"
     );

@@ -26,6 +26,7 @@ mod discord_commands;
 mod discord_day;
 mod discord_gateway;
 mod discord_threads;
+mod doctor;
 mod email_threads;
 mod envelopes;
 mod fake_discord;

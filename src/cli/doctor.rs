@@ -18,6 +18,11 @@ use crate::triage::Triage;
 use crate::worker::watch;
 use crate::{database, discord, sources};
 
+/// What is at stake where nobody vouches for who wrote a mail.
+const UNVOUCHED: &str = "authserv_id is not set, so nobody vouches for who wrote a mail: who has the signed address of a notice and \
+    forges that member's From speaks for staff, and #fwd does not work; set it to the name under which your mail server writes \
+    Authentication-Results (Gmail: mx.google.com, Microsoft 365: -)";
+
 struct Report {
     failed: bool,
 }
@@ -47,6 +52,11 @@ pub(super) async fn run(path: &Path, offline: bool) -> anyhow::Result<ExitCode> 
     report.line("configuration", Ok(format!("{} is sound", path.display())))?;
     for key in config.without_effect() {
         say(&format!("note  configuration: {key} is set, but this version does nothing with it yet"))?;
+    }
+    for mailbox in
+        config.mailbox.iter().filter(|mailbox| mailbox.imap.is_some() && mailbox.authserv_id.is_none())
+    {
+        say(&format!("note  mailbox {}: {UNVOUCHED}", mailbox.name))?;
     }
     secrets(&config, &mut report)?;
     if !offline {

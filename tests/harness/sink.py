@@ -6,6 +6,7 @@ told on stdout as it happens. When stdin ends, the parent is gone: the process e
 
   {"do": "open", "user": null, "password": null}      -> {"sink": 1, "port": 2525, "tls_port": 2526}
   {"do": "open", "user": "ada", "token": "at1"}       -> the same, with a login by XOAUTH2 only
+  {"do": "open", "expired": true}                     -> the same, at 127.0.0.2, with the certificate expired.pem
   {"do": "take", "sink": 1, "token": "at2"}           -> {"sink": 1} (from now on this access token, and no other)
   {"do": "behave", "sink": 1, "behaviour": {...}}     -> {"sink": 1}
   {"do": "sync"}                                      -> {}          (all that happened before was told before)
@@ -169,6 +170,11 @@ class Door(SMTP):
 async def open_sink(number, root, context, command):
     sink = Sink(number, root, command)
     by_token = sink.token is not None
+    host = "127.0.0.1"
+    if command.get("expired"):
+        host = "127.0.0.2"
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(os.path.join(root, "expired.pem"), os.path.join(root, "expired.key"))
     loop = asyncio.get_running_loop()
 
     def door(starttls):
@@ -187,8 +193,8 @@ async def open_sink(number, root, context, command):
         made.sink = sink
         return made
 
-    plain = await loop.create_server(lambda: door(True), "127.0.0.1", 0)
-    implicit = await loop.create_server(lambda: door(False), "127.0.0.1", 0, ssl=context)
+    plain = await loop.create_server(lambda: door(True), host, 0)
+    implicit = await loop.create_server(lambda: door(False), host, 0, ssl=context)
     sink.servers = [plain, implicit]
     return sink
 

@@ -137,6 +137,11 @@ impl SmtpSink {
         Self::open(&json!({"do": "open", "user": user, "token": token}))
     }
 
+    /// A server at [`certificates::EXPIRED_HOST`] whose certificate has expired.
+    pub fn expired() -> Self {
+        Self::open(&json!({"do": "open", "expired": true}))
+    }
+
     /// From now on it takes this access token, and no other.
     pub fn takes_token(&self, token: &str) {
         Server::shared().ask(&json!({"do": "take", "sink": self.number, "token": token}));
