@@ -1,11 +1,13 @@
 //! The connection pool, the migrations, and the private PostgreSQL of `demo` and the tests.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgPool, Row};
 
 mod private;
@@ -13,7 +15,12 @@ mod refusals;
 pub use private::{Keep, PrivatePostgres};
 pub use refusals::{READ_ONLY, Refusals, refusal};
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+/// A program goes on beside a newer one that has migrated already, and starts beside it.
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!();
+    migrations.set_ignore_missing(true);
+    migrations
+});
 
 /// How to connect to what `url`, the value of the configuration's `key`, names.
 pub fn options(key: &str, url: &SecretString) -> anyhow::Result<PgConnectOptions> {
@@ -64,18 +71,44 @@ pub async fn within<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Res
 }
 
 /// Applies the migrations that are missing. Several processes may do so at once: they take turns.
+///
+/// Fails where a newer program has taken something away that this one needs.
 pub async fn migrate(db: &PgPool) -> anyhow::Result<()> {
-    MIGRATIONS.run(db).await.context("cannot migrate the database")
+    let failed = "cannot migrate the database";
+    let mut connection = db.acquire().await.context(failed)?.detach();
+    // An index of a large table takes longer than a statement may otherwise.
+    sqlx::query("SET statement_timeout = 0").execute(&mut connection).await.context(failed)?;
+    if let Some(needed) = needed(&mut connection).await.context(failed)?.filter(|needed| *needed > newest()) {
+        anyhow::bail!(
+            "the database is that of a newer version, and needs one that knows migration {needed}; this one ends at {}: \
+             start the newer version, or restore a backup of before",
+            newest()
+        );
+    }
+    MIGRATIONS.run(&mut connection).await.context(failed)?;
+    connection.close().await.context(failed)
+}
+
+/// The newest migration that this program knows.
+fn newest() -> i64 {
+    MIGRATIONS.iter().map(|m| m.version).max().unwrap_or(0)
+}
+
+/// The migration that a program must know at least: one that contracts says so in a comment on the list of migrations,
+/// `needs 20261121180000`.
+async fn needed(connection: &mut PgConnection) -> sqlx::Result<Option<i64>> {
+    let said = sqlx::query("SELECT obj_description(to_regclass('_sqlx_migrations'), 'pg_class') AS said");
+    let said: Option<String> = said.fetch_one(connection).await?.try_get("said")?;
+    Ok(said.and_then(|said| said.strip_prefix("needs ")?.trim().parse().ok()))
 }
 
 /// Whether every migration this program knows is in place.
 pub async fn is_migrated(db: &PgPool) -> anyhow::Result<bool> {
-    let newest = MIGRATIONS.iter().map(|m| m.version).max().unwrap_or(0);
     let found = sqlx::query("SELECT max(version) AS v FROM _sqlx_migrations WHERE success")
         .fetch_one(db)
         .await
         .context("cannot read the list of migrations: run `ticketd migrate`")?;
-    Ok(found.try_get::<Option<i64>, _>("v")?.unwrap_or(0) >= newest)
+    Ok(found.try_get::<Option<i64>, _>("v")?.unwrap_or(0) >= newest())
 }
 
 /// Whether it takes reads only.

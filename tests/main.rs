@@ -43,6 +43,7 @@ mod mail_out;
 mod mailbox_alarms;
 mod mailbox_oauth;
 mod maildir_source;
+
 mod merge_split;
 mod oidc;
 mod outages;
@@ -64,5 +65,6 @@ mod tickets_list;
 mod tickets_search;
 mod tickets_web;
 mod triage;
+mod upgrade;
 mod webhooks;
 mod working_hours;

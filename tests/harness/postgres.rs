@@ -51,14 +51,20 @@ async fn admin() -> PgPool {
 
 /// How to connect to a fresh, migrated database.
 pub async fn fresh() -> PgConnectOptions {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
     template().await;
+    create(&format!("TEMPLATE {TEMPLATE}")).await
+}
+
+/// How to connect to a fresh database with nothing in it.
+pub async fn empty() -> PgConnectOptions {
+    create("").await
+}
+
+async fn create(how: &str) -> PgConnectOptions {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
     let admin = admin().await;
-    admin
-        .execute(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}")))
-        .await
-        .expect("a database");
+    admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name} {how}"))).await.expect("a database");
     admin.close().await;
     server().options(&name)
 }
