@@ -18,6 +18,7 @@ mod discord;
 mod http;
 mod load;
 mod mailbox;
+mod retention;
 mod rules;
 mod webhooks;
 
@@ -30,6 +31,7 @@ pub use http::{Http, Limits};
 use load::secret;
 pub use load::{LONGEST_GEMINI_TIMEOUT, credentials_folder, search_path, toml_fault};
 pub use mailbox::{After, Imap, Mailbox, Maildir, Mechanism, OAuth, Smtp, Start, Tls};
+pub use retention::Retention;
 pub use webhooks::Webhooks;
 
 /// Everything that can be configured.
@@ -67,8 +69,8 @@ pub struct Config {
     pub alarms: Alarms,
     #[serde(default)]
     pub telemetry: Telemetry,
-    // Accepted, so that one file serves this version and the next; `Config::without_effect` names what is set.
-    retention: Option<toml::Table>,
+    #[serde(default)]
+    pub retention: Retention,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -104,6 +106,7 @@ pub struct Triage {
     /// Left out: Gemini where `[gemini]` is configured, else offline.
     pub engine: Option<Engine>,
     pub categories: Vec<String>,
+    // Accepted, so that one file serves this version and the next; `Config::without_effect` names what is set.
     auto_route_confidence: Option<f32>,
 }
 
@@ -307,10 +310,7 @@ impl Config {
 
     /// What is set although this version does nothing with it: said at start, so that nobody relies on it.
     pub fn without_effect(&self) -> Vec<&'static str> {
-        let set = [
-            ("[retention]", self.retention.is_some()),
-            ("triage.auto_route_confidence", self.triage.auto_route_confidence.is_some()),
-        ];
+        let set = [("triage.auto_route_confidence", self.triage.auto_route_confidence.is_some())];
         set.into_iter().filter_map(|(name, is_set)| is_set.then_some(name)).collect()
     }
 
@@ -414,7 +414,8 @@ mod tests {
     fn the_example_is_a_configuration_and_its_values_are_the_defaults() {
         let example = Config::parse(include_str!("../config/example.toml"), BTreeMap::new()).unwrap();
         let default = Config::parse("", BTreeMap::new()).unwrap();
-        let shown = |c: &Config| format!("{:?} {:?} {:?} {:?}", c.assignment, c.mail, c.alarms, c.telemetry);
+        let shown =
+            |c: &Config| format!("{:?}", (&c.assignment, &c.mail, &c.alarms, &c.telemetry, &c.retention));
         let limits = |d: &Discord| format!("{:?}", (d.plain_messages, &d.cdn_hosts, d.limits()));
         assert_eq!(limits(example.discord.as_ref().unwrap()), limits(&Discord::default()));
         assert_eq!(shown(&example), shown(&default));
@@ -459,6 +460,7 @@ mod tests {
             ("TICKETD_MAILBOX__SUPPORT__ADDRESS", "other@example.org"),
             ("TICKETD_MAILBOX__SUPPORT__PLUS_ADDRESSING", "false"),
             ("TICKETD_MAILBOX__SUPPORT__IMAP__HOST", "imap.example.org"),
+            include_str!("config/retention.rs"),
             ("TICKETD_MAILBOX__SUPPORT__IMAP__USER", "12345"),
             ("TICKETD_MAILBOX__SUPPORT__IMAP__PORT", "1993"),
             ("TICKETD_DATA_DIR", "/tmp/x"),

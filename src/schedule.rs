@@ -16,13 +16,14 @@ use crate::database;
 use crate::queue::{self, Kind};
 
 /// When (UTC) which job is put into the queue.
-const TABLE: [(&str, &Kind); 6] = [
+const TABLE: [(&str, &Kind); 7] = [
     ("* * * * *", &queue::WATCH),
     ("*/15 * * * *", &queue::REASSIGN),
     ("7 * * * *", &queue::CLOSE_RESOLVED),
     ("*/2 * * * *", &queue::ROLES),
     ("11-59/20 * * * *", &queue::SWEEP),
     ("17-59/20 * * * *", &queue::SWEEP_FILES),
+    ("23 * * * *", &queue::EXPIRE),
 ];
 
 /// Reads the usual five fields. The `cron` crate wants seconds in front, and counts Sunday as 1, so days of the week
@@ -120,7 +121,14 @@ mod tests {
             }
             at = next;
         }
-        let expected = ["7 close_resolved", "11 sweep", "15 reassign", "17 sweep_files", "30 reassign roles"];
+        let expected = [
+            "7 close_resolved",
+            "11 sweep",
+            "15 reassign",
+            "17 sweep_files",
+            "23 expire",
+            "30 reassign roles",
+        ];
         assert_eq!(due, expected);
     }
 }

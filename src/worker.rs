@@ -12,6 +12,7 @@ use tracing::Instrument;
 
 use crate::assign::Assign;
 use crate::clock::Clock;
+use crate::config::Retention;
 use crate::crash;
 use crate::database::{self, Refusals};
 use crate::deliver::Deliver;
@@ -25,6 +26,7 @@ use crate::settings::Settings;
 use crate::triage::Triage;
 use crate::{people, tickets};
 
+mod expire;
 pub mod watch;
 
 use watch::Watch;
@@ -77,6 +79,7 @@ impl Stages {
             "roles" => self.ingest.look_at_roles(job).await,
             "hear" => self.ingest.hear(job).await,
             "sweep" => self.sweep(job).await,
+            "expire" => self.expire(job).await,
             "sweep_files" => self.sweep_files(job).await,
             "letter" | "account_letter" => self.letters.run(job).await,
             "watch" => self.watch.run(job).await,
@@ -102,12 +105,14 @@ impl Stages {
     /// Files that went with no message, log-ins and links that are over, deliveries that webhooks took long ago.
     async fn sweep(&self, job: &Claimed) -> Result<Done, JobError> {
         let now = self.clock.now();
+        let retention = self.settings.current().await.retention.clone();
         let mut tx = self.db.begin().await?;
         let uploads = tickets::uploads::sweep(&mut tx, now).await?;
-        let webhooks = tickets::webhooks::sweep(&mut tx, now).await?;
+        let webhooks =
+            tickets::webhooks::sweep(&mut tx, Retention::time(retention.webhook_days), now).await?;
         tickets::loops::sweep(&mut tx, now).await?;
         tickets::pacing::sweep(&mut tx, now).await?;
-        let accounts = people::sweep(&mut tx, now).await?;
+        let accounts = people::sweep(&mut tx, Retention::time(retention.session_days), now).await?;
         tracing::info!(uploads, webhooks, ?accounts, "what nothing needs any more was removed");
         job.done(tx).await
     }

@@ -79,7 +79,7 @@ async fn dead_letters_are_listed_put_back_to_work_and_cancelled() {
         api.post(&format!("{jobs}/retry"), &json!({"kind": "triage"})).await,
         (200, json!({"retried": 0, "skipped": []}))
     );
-    insta::assert_snapshot!(said(api.post(&format!("{jobs}/retry"), &json!({"kind": "all"})).await), @"400: kind: there is no such kind of job: watch, sweep, alarm, sweep_files, ingest, triage, assign, reassign, deliver, close_resolved, interact, hear, mirror, letter, account_letter, roles, webhook");
+    insta::assert_snapshot!(said(api.post(&format!("{jobs}/retry"), &json!({"kind": "all"})).await), @"400: kind: there is no such kind of job: watch, sweep, alarm, sweep_files, expire, ingest, triage, assign, reassign, deliver, close_resolved, interact, hear, mirror, letter, account_letter, roles, webhook");
     let (_, waiting) = api.get(&format!("{jobs}?state=waiting")).await;
     assert_eq!(
         columns(&waiting["jobs"], &["kind", "subject", "attempt"]),

@@ -2,6 +2,7 @@
 
 mod asking;
 mod discord;
+mod expire;
 mod files;
 mod grant;
 mod webhook;
@@ -65,6 +66,7 @@ fn has_its_own_test(point: &str) -> bool {
         || point.starts_with("letter.")
         || discord::is_there(point)
         || files::is_there(point)
+        || expire::is_there(point)
         || asking::is_there(point)
 }
 

@@ -111,7 +111,9 @@ async fn many_mails_that_did_not_leave_are_sent_after_all_or_given_up_at_once() 
     assert_eq!(retry(json!({"state": "failed"})).await.1["retried"], 1);
     desk.later(TimeDelta::hours(2)).await;
     assert_eq!(desk.mails_to("ada@example.net").len(), sent_before + 1, "and not what was given up");
-    assert_eq!(retry(json!({"ids": [id(2)]})).await.1["skipped"], json!([id(2)]), "it is sent");
+    let api = desk.logs_in("Dora").await;
+    let (_, again) = api.post(&format!("{list}/retry"), &json!({"ids": [id(2)]})).await;
+    assert_eq!(again["skipped"], json!([id(2)]), "it is sent");
     let log = desk.audited().await;
     let actions: Vec<&str> = log.iter().filter_map(|line| line.split(" {").next()).collect();
     let one = format!("Dora delivery.cancelled delivery:{}", waiting["deliveries"][0]["id"]);
@@ -128,6 +130,18 @@ const MAILBOX: &str =
 #[tokio::test]
 async fn dead_letters_are_handled_many_at_a_time_and_the_audit_log_says_so() {
     let place = Place::new();
+    for wrong in [
+        ["jobs", "cancel", "--all", "7"].as_slice(),
+        &["jobs", "cancel", "--kind", "deliver", "7"],
+        &["jobs", "retry", "--all", "--kind", "everything"],
+        &["deliveries", "cancel"],
+        &["deliveries", "cancel", "--all", "--state", "bounced"],
+        &["deliveries", "retry", "--before", "2026-11-21T09:00:00Z", "7"],
+    ] {
+        assert_eq!(run(&[wrong, &["--config", "x"]].concat(), "").await.code, Some(2), "{wrong:?}");
+    }
+    let help = run(&["deliveries", "cancel", "--help"], "").await.out;
+    assert!(help.contains("Examples: ticketd deliveries cancel"), "{help}");
     let url = postgres::fresh_url().await;
     let config = place.config(&format!("[database]\nurl = \"{url}\"\n{MAILBOX}"));
     let db = sqlx::PgPool::connect(&url).await.expect("the database");
@@ -167,7 +181,7 @@ async fn dead_letters_are_handled_many_at_a_time_and_the_audit_log_says_so() {
     "#);
 
     assert_eq!(run(&["ingest", "--config", &config], "From: ada@example.net\n\nHello\n").await.code, Some(0));
-    let mails = "WITH p AS (INSERT INTO persons (name, role, created_at) VALUES ('Ada', 'user', now()) RETURNING id),
+    let mails = "WITH p AS (INSERT INTO persons (name, created_at) VALUES ('Ada', now()) RETURNING id),
                  t AS (INSERT INTO tickets (subject, status, priority, channel, requester_id, created_at, updated_at)
                        SELECT 'Hi', 'new', 'medium', 'email', id, now(), now() FROM p RETURNING id, requester_id)
                  INSERT INTO deliveries (ticket_id, kind, channel, recipient_id, address, state, reason, created_at)

@@ -54,6 +54,7 @@ mod replies;
 mod reports;
 mod rights_matrix;
 mod server_sent_events;
+mod retention;
 mod settings;
 mod staff_answers;
 mod staff_by_mail;

@@ -501,8 +501,14 @@ async fn deliveries_come_in_pages_and_go_after_thirty_days() {
     desk.settle().await;
     desk.clock.advance(TimeDelta::days(11));
     let mut tx = desk.db.begin().await.expect("a transaction");
-    assert_eq!(webhooks::sweep(&mut tx, desk.clock.now()).await.expect("the database"), 5);
-    assert_eq!(webhooks::sweep(&mut tx, desk.clock.now()).await.expect("the database"), 0);
+    assert_eq!(
+        webhooks::sweep(&mut tx, Some(TimeDelta::days(30)), desk.clock.now()).await.expect("the database"),
+        5
+    );
+    assert_eq!(
+        webhooks::sweep(&mut tx, Some(TimeDelta::days(30)), desk.clock.now()).await.expect("the database"),
+        0
+    );
     tx.commit().await.expect("a commit");
     let left = webhooks::outgoing(&desk.db, WebhookDeliveryId(6), desk.clock.now()).await;
     assert_eq!(left.expect("the database").expect("it is there").state, "sent");

@@ -7,7 +7,7 @@ use anyhow::bail;
 use super::Config;
 
 /// Ten years: what is meant to be for ever is longer than anybody remembers, and time still adds up.
-const LONGEST_DAYS: i64 = 3650;
+pub(super) const LONGEST_DAYS: i64 = 3650;
 const LARGEST_CAP: i64 = 10_000;
 /// An hour: whoever waits longer for an answer writes again.
 const LONGEST_UNDO: i64 = 3600;
@@ -22,6 +22,7 @@ impl Config {
         within("assignment", "reopen_days", assignment.reopen_days, 0..=LONGEST_DAYS)?;
         within("assignment", "close_after_days", assignment.close_after_days, 0..=LONGEST_DAYS)?;
         within("mail", "undo_seconds", self.mail.undo_seconds, 0..=LONGEST_UNDO)?;
+        self.retention.check(assignment.reopen_days)?;
         check_categories(&self.triage.categories)
     }
 }
@@ -70,6 +71,8 @@ mod tests {
         insta::assert_snapshot!(said("[assignment]\ncap_default = -1"), @"assignment: cap_default is -1: give a number from 0 to 10000");
         insta::assert_snapshot!(said("[assignment]\nclose_after_days = 9000000000000"), @"assignment: close_after_days is 9000000000000: give a number from 0 to 3650");
         insta::assert_snapshot!(said("[mail]\nundo_seconds = 3601"), @"mail: undo_seconds is 3601: give a number from 0 to 3600");
+        insta::assert_snapshot!(said("[retention]\nraw_mail_days = -1"), @"retention: raw_mail_days is -1: give a number from 0 to 3650");
+        insta::assert_snapshot!(said("[retention]\nclosed_ticket_days = 10"), @"retention: closed_ticket_days is 10, but an answer reopens a closed ticket for assignment.reopen_days = 14: give at least as many, or 0 to keep tickets for ever");
         insta::assert_snapshot!(said("[triage]\ncategories = []"), @"triage: categories is empty: give at least one");
         insta::assert_snapshot!(said("[triage]\ncategories = [\"a\", \" b\"]"), @"triage: categories: entry 2 is empty, or begins or ends with space");
         insta::assert_snapshot!(said("[triage]\ncategories = [\"a\", \"b\", \"a\"]"), @"triage: categories: `a` is named twice");

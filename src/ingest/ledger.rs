@@ -1,6 +1,6 @@
 //! The ledger as an admin reads it: what came in, what became of it, and another try for what was put aside.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -53,6 +53,10 @@ pub enum ReplayError {
     Unknown(InboundId),
     #[error("row {0} is not in quarantine: there is nothing to replay")]
     NotQuarantined(InboundId),
+    #[error(
+        "the bytes of row {0} were removed on {1}, because they were kept long enough: it can't be read again"
+    )]
+    Removed(InboundId, NaiveDate),
     #[error("row {0} has no bytes, because the server would not give them: it is asked again by itself")]
     NoBytes(InboundId),
     #[error(
@@ -66,6 +70,9 @@ pub enum ReplayError {
 /// Reads a mail again that was put aside: after a bug was mended, or what the database refused is possible now.
 pub async fn replay(tx: &mut Tx, id: InboundId, actor: Actor, now: DateTime<Utc>) -> Result<(), ReplayError> {
     let row = sql::hold(tx, id.0).await?.ok_or(ReplayError::Unknown(id))?;
+    if let Some(at) = row.raw_removed_at {
+        return Err(ReplayError::Removed(id, at.date_naive()));
+    }
     if row.fate.as_deref() != Some("quarantined") {
         return Err(ReplayError::NotQuarantined(id));
     }

@@ -16,6 +16,7 @@ use crate::queue::{self, Tx};
 mod answer;
 mod commands;
 pub mod discord;
+pub mod expiry;
 pub mod interact;
 pub mod ledger;
 mod limits;
@@ -348,6 +349,8 @@ pub struct Entry {
     pub reason: Option<String>,
     pub ticket_id: Option<TicketId>,
     pub duplicate_of: Option<InboundId>,
+    /// When its bytes were removed, because they were kept long enough.
+    pub raw_removed_at: Option<DateTime<Utc>>,
 }
 
 /// The newest rows of the ledger, oldest of them first; optionally those of one fate.

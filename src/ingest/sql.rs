@@ -111,12 +111,13 @@ pub(super) async fn set_cursor(
     Ok(())
 }
 
-/// Sorted, so that two batches with the same contents don't wait for each other.
+/// Sorted, so that two batches with the same contents don't wait for each other. One that is there already is locked: whoever
+/// removes what was kept long enough leaves it, or is waited for.
 pub(super) async fn insert_raw(tx: &mut Tx, hashes: &[Vec<u8>], raws: &[&[u8]]) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO raw_mails (sha256, content)
-         SELECT sha256, content FROM unnest($1::BYTEA[], $2::BYTEA[]) AS r (sha256, content) ORDER BY sha256
-         ON CONFLICT (sha256) DO NOTHING",
+         SELECT DISTINCT ON (sha256) sha256, content FROM unnest($1::BYTEA[], $2::BYTEA[]) AS r (sha256, content) ORDER BY sha256
+         ON CONFLICT (sha256) DO UPDATE SET sha256 = excluded.sha256",
         hashes,
         raws as &[&[u8]]
     )
@@ -361,7 +362,7 @@ pub(super) async fn ledger(db: &PgPool, fate: Option<&str>, limit: i64) -> sqlx:
     sqlx::query_as!(
         Entry,
         r#"SELECT id AS "id: InboundId", source, mailbox, uid, received_at, fate, reason,
-                  ticket_id AS "ticket_id: TicketId", duplicate_of AS "duplicate_of: InboundId"
+                  ticket_id AS "ticket_id: TicketId", duplicate_of AS "duplicate_of: InboundId", raw_removed_at
            FROM inbound WHERE $1::TEXT IS NULL OR COALESCE(fate, 'waiting') = $1 ORDER BY id DESC LIMIT $2"#,
         fate,
         limit
@@ -374,7 +375,7 @@ pub(super) async fn entry(db: &PgPool, id: i64) -> sqlx::Result<Option<Entry>> {
     sqlx::query_as!(
         Entry,
         r#"SELECT id AS "id: InboundId", source, mailbox, uid, received_at, fate, reason,
-                  ticket_id AS "ticket_id: TicketId", duplicate_of AS "duplicate_of: InboundId"
+                  ticket_id AS "ticket_id: TicketId", duplicate_of AS "duplicate_of: InboundId", raw_removed_at
            FROM inbound WHERE id = $1"#,
         id
     )

@@ -6,8 +6,6 @@ use crate::queue::Tx;
 
 mod sql;
 
-/// A session that ended is kept for so long: a token of it that is shown late is still known, and refused.
-const SESSIONS: TimeDelta = TimeDelta::days(30);
 /// Refresh tokens that were used: after that, one that is shown again is refused and ends nothing.
 const USED_TOKENS: TimeDelta = TimeDelta::days(7);
 /// Links and codes, so that people are told why theirs is not good any more.
@@ -23,10 +21,15 @@ pub struct Swept {
     pub link_codes: u64,
 }
 
-/// Removes what is over.
-pub async fn sweep(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<Swept> {
+/// Removes what is over. A session is kept for so long after it ended (`None`: for ever): a token of it that is shown late is
+/// still known, and refused.
+pub async fn sweep(tx: &mut Tx, kept: Option<TimeDelta>, now: DateTime<Utc>) -> sqlx::Result<Swept> {
+    let sessions = match kept {
+        Some(kept) => sql::sessions(tx, now - kept).await?,
+        None => 0,
+    };
     Ok(Swept {
-        sessions: sql::sessions(tx, now - SESSIONS).await?,
+        sessions,
         refresh_tokens: sql::used_tokens(tx, now - USED_TOKENS).await?,
         letters: sql::letters(tx, now - LINKS).await?,
         oidc_logins: sql::oidc_logins(tx, now).await?,

@@ -113,15 +113,19 @@ pub const SWEEP: Kind = local("sweep");
 /// Remove contents of files that nothing needs any more, and move those in the database to the store; subject: 0.
 pub const SWEEP_FILES: Kind = Kind { lease: Duration::from_mins(5), ..local("sweep_files") };
 
+/// Remove what was kept long enough; subject: 0.
+pub const EXPIRE: Kind = Kind { lease: Duration::from_mins(5), ..local("expire") };
+
 /// Look at all that may be late or broken, and raise or clear alarms; subject: 0.
 pub const WATCH: Kind = local("watch");
 
 /// Every kind there is.
-pub const KINDS: [&Kind; 17] = [
+pub const KINDS: [&Kind; 18] = [
     &WATCH,
     &SWEEP,
     &ALARM,
     &SWEEP_FILES,
+    &EXPIRE,
     &INGEST,
     &TRIAGE,
     &ASSIGN,
@@ -436,12 +440,17 @@ pub async fn revive_all(tx: &mut Tx, kind: &Kind, now: DateTime<Utc>) -> sqlx::R
 }
 
 /// Kinds that may be cancelled: nothing waits for them, or they are entered again by themselves.
-pub const CANCELLABLE: [&Kind; 8] =
-    [&DELIVER, &LETTER, &MIRROR, &REASSIGN, &CLOSE_RESOLVED, &SWEEP, &SWEEP_FILES, &WATCH];
+pub const CANCELLABLE: [&Kind; 9] =
+    [&DELIVER, &LETTER, &MIRROR, &REASSIGN, &CLOSE_RESOLVED, &SWEEP, &SWEEP_FILES, &EXPIRE, &WATCH];
 
 /// Takes the dead letters about a subject off the list: it goes on another way.
 pub async fn forget_dead(tx: &mut Tx, kind: &Kind, subject: i64) -> sqlx::Result<()> {
     sql::forget_dead(tx, kind.name, subject).await
+}
+
+/// Takes the jobs about things that are no more out of the queue, but for those that somebody has begun.
+pub async fn forget_all(tx: &mut Tx, kind: &Kind, subjects: &[i64]) -> sqlx::Result<()> {
+    sql::forget_all(tx, kind.name, subjects).await
 }
 
 /// Takes a job away for good and says what it was.

@@ -196,6 +196,17 @@ pub(super) async fn forget_dead(tx: &mut Tx, kind: &str, subject: i64) -> sqlx::
     Ok(())
 }
 
+pub(super) async fn forget_all(tx: &mut Tx, kind: &str, subjects: &[i64]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM jobs WHERE kind = $1 AND subject = ANY ($2) AND (failed_at IS NOT NULL OR attempt = 0)",
+        kind,
+        subjects
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 pub(super) async fn delete(tx: &mut Tx, id: JobId) -> sqlx::Result<Option<Job>> {
     sqlx::query_as!(
         Job,

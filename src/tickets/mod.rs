@@ -17,6 +17,7 @@ pub mod actions;
 pub mod changes;
 pub mod csat;
 mod error;
+pub mod expiry;
 pub mod feed;
 pub mod labels;
 pub mod linking;

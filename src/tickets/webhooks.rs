@@ -24,8 +24,6 @@ pub const OVERLAP: TimeDelta = TimeDelta::hours(24);
 pub const TRIED_FOR: TimeDelta = TimeDelta::hours(24);
 /// A webhook that fails for so long is switched off.
 pub const FAILS_AT_MOST: TimeDelta = TimeDelta::days(3);
-/// How long deliveries are kept.
-const KEPT: TimeDelta = TimeDelta::days(30);
 const SWEPT_AT_ONCE: i64 = 5_000;
 /// There are few receivers: each event is a row for each of them.
 const AT_MOST: i64 = 50;
@@ -421,9 +419,10 @@ pub async fn cancel(
     Ok(true)
 }
 
-/// Removes deliveries that are older than 30 days, some thousands at once. Says how many.
-pub async fn sweep(tx: &mut Tx, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    let swept = sql::sweep(tx, now - KEPT, SWEPT_AT_ONCE).await?;
+/// Removes deliveries that were kept long enough (`None`: none), some thousands at once. Says how many.
+pub async fn sweep(tx: &mut Tx, kept: Option<TimeDelta>, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    let Some(kept) = kept else { return Ok(0) };
+    let swept = sql::sweep(tx, now - kept, SWEPT_AT_ONCE).await?;
     for failed in swept.iter().filter(|old| old.state == "failed") {
         queue::forget_dead(tx, &queue::WEBHOOK, failed.id).await?;
     }

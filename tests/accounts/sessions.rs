@@ -179,7 +179,8 @@ async fn what_is_over_is_swept_and_what_goes_on_is_not() {
     desk.settle().await;
     let sweep = async || {
         let mut tx = desk.db.begin().await.expect("a transaction");
-        let swept = people::sweep(&mut tx, desk.clock.now()).await.expect("a sweep");
+        let swept =
+            people::sweep(&mut tx, Some(TimeDelta::days(30)), desk.clock.now()).await.expect("a sweep");
         tx.commit().await.expect("a commit");
         swept
     };

@@ -12,7 +12,7 @@ pub(super) async fn page(db: &PgPool, filter: &Filter, limit: i64) -> sqlx::Resu
     sqlx::query_as!(
         Entry,
         r#"SELECT id AS "id: InboundId", source, mailbox, uid, received_at, fate, reason,
-                  ticket_id AS "ticket_id: TicketId", duplicate_of AS "duplicate_of: InboundId"
+                  ticket_id AS "ticket_id: TicketId", duplicate_of AS "duplicate_of: InboundId", raw_removed_at
            FROM inbound
            WHERE ($1::TEXT IS NULL OR COALESCE(fate, 'waiting') = $1) AND ($2::TEXT IS NULL OR source = $2)
              AND ($3::TEXT IS NULL OR mailbox = $3) AND ($4::TIMESTAMPTZ IS NULL OR received_at >= $4)
@@ -44,12 +44,14 @@ pub(super) struct Held {
     pub(super) fate: Option<String>,
     pub(super) reason: Option<String>,
     pub(super) has_bytes: bool,
+    pub(super) raw_removed_at: Option<DateTime<Utc>>,
 }
 
 pub(super) async fn hold(tx: &mut Tx, id: i64) -> sqlx::Result<Option<Held>> {
     sqlx::query_as!(
         Held,
-        r#"SELECT source, fate, reason, raw_sha256 IS NOT NULL AS "has_bytes!" FROM inbound WHERE id = $1 FOR UPDATE"#,
+        r#"SELECT source, fate, reason, raw_sha256 IS NOT NULL AS "has_bytes!", raw_removed_at
+           FROM inbound WHERE id = $1 FOR UPDATE"#,
         id
     )
     .fetch_optional(&mut **tx)

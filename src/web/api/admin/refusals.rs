@@ -120,9 +120,10 @@ impl From<ReplayError> for Error {
     fn from(error: ReplayError) -> Self {
         match error {
             ReplayError::Unknown(_) => Self::NotFound,
-            ReplayError::NotQuarantined(_) | ReplayError::NoBytes(_) | ReplayError::Discord(_) => {
-                conflict(&error)
-            }
+            ReplayError::NotQuarantined(_)
+            | ReplayError::Removed(..)
+            | ReplayError::NoBytes(_)
+            | ReplayError::Discord(_) => conflict(&error),
             ReplayError::Database(error) => error.into(),
         }
     }
