@@ -15,6 +15,7 @@ mod api;
 mod architecture;
 mod assignment;
 mod attachments;
+mod backup;
 mod commands;
 mod crash_points;
 mod csat;
