@@ -38,12 +38,18 @@ use crate::worker::watch::Watch;
 use crate::worker::{self, Pulse, Stages};
 use crate::{people, schedule, sources};
 
+pub mod reload;
+
+use reload::Stop;
+
 /// Connections of one process. PostgreSQL's default limit is 100: room for several processes.
 const POOL: u32 = 16;
 /// And those to a replica.
 const REPORTS_POOL: u32 = 4;
 /// SIGTERM to exit: what is in hand is finished within this time.
 const DRAIN: Duration = Duration::from_secs(30);
+/// Connections that were taken before another configuration counted are served for so long.
+const STILL_ASKED: Duration = Duration::from_secs(3);
 /// How often the private PostgreSQL is looked after.
 const LOOK_AFTER: Duration = Duration::from_secs(2);
 /// A worker that has not gone round for this long is stuck, and the watchdog is not fed any more.
@@ -152,9 +158,6 @@ impl App {
         let discord = config.discord.as_ref().map(Api::new).transpose()?.map(Arc::new);
         let code_key = CodeKey::new(&masters);
         let letter_key = LetterKey::new(&masters);
-        threads::configure(&db, config.discord.as_ref().map(shown_in)).await?;
-        threads::resume(&db, clock.now()).await?;
-        csat::configure(&db, config.mail.survey).await?;
         let settings = Settings::new(&db, &clock, &config);
         let refusals = Refusals::default();
         let (c, s, l) = (|| Arc::clone(&config), || signer.clone(), || settings.clone());
@@ -211,8 +214,14 @@ impl App {
         let tokens = AccessTokens::new(&masters, config.auth.access_minutes);
         let limits = Arc::new(Limits::new(&config.limits));
         let feed = Feed::begin(&db).await?;
+        let oidc = web::oidc::Provider::new(&config)?.map(Arc::new);
+        let reports = reports(&config, &db)?;
+        // Last, so that a configuration that cannot be used changes nothing.
+        threads::configure(&db, config.discord.as_ref().map(shown_in)).await?;
+        threads::resume(&db, clock.now()).await?;
+        csat::configure(&db, config.mail.survey).await?;
         let web = web::State {
-            reports: reports(&config, &db)?,
+            reports,
             db,
             clock,
             config: Arc::clone(&config),
@@ -225,7 +234,7 @@ impl App {
             files,
             letter_key: letter_key.clone(),
             refusals,
-            oidc: web::oidc::Provider::new(&config)?.map(Arc::new),
+            oidc,
             metrics,
         };
         Ok(Self { config, stages, signer, code_key, letter_key, oauth, web })
@@ -253,9 +262,9 @@ impl App {
         )
     }
 
-    /// Runs until `stop`, then stops in order: sources take nothing in any more, the worker finishes what is in hand,
-    /// the web server answers what it was asked.
-    pub async fn run(&self, listeners: Listeners, stop: CancellationToken) {
+    /// Runs until it is told to stop, then stops in order: sources take nothing in any more, the worker finishes what is in hand,
+    /// the web server answers what it was asked. Where another one has taken over, that one is asked from then on.
+    pub async fn run(&self, listeners: Listeners, stop: Stop) {
         let (sources_stop, worker_stop, web_stop) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let pulse = Pulse::default();
@@ -273,7 +282,8 @@ impl App {
         }
         let mut web_running = JoinSet::new();
         if let Some(listener) = listeners.http {
-            web_running.spawn(web::serve(listener, self.router(), web_stop.clone()));
+            let (left, stop) = (stop.replaced.clone(), web_stop.clone());
+            web_running.spawn(web::serve_on(listener, self.router(), left, stop));
         }
         {
             let (feed, db, stop) = (self.web.feed.clone(), self.stages.db.clone(), web_stop.clone());
@@ -283,15 +293,24 @@ impl App {
             }));
         }
         if let Some(listener) = listeners.metrics {
-            web_running.spawn(web::serve(listener, web::metrics_router(self.web.clone()), web_stop.clone()));
+            let (left, stop) = (stop.replaced.clone(), web_stop.clone());
+            web_running.spawn(web::serve_on(listener, web::metrics_router(self.web.clone()), left, stop));
         }
         watch_over(&pulse, &stop).await;
-        tracing::info!("stopping: finishing what is in hand");
+        if stop.replaced.is_cancelled() {
+            tracing::info!("another configuration counts: finishing what is in hand under the one before");
+        } else {
+            tracing::info!("stopping: finishing what is in hand");
+        }
         sources_stop.cancel();
         let drained = tokio::time::timeout(DRAIN, async {
             while sources_running.join_next().await.is_some() {}
             worker_stop.cancel();
             while workers.join_next().await.is_some() {}
+            if stop.replaced.is_cancelled() {
+                // Who has just connected is about to ask.
+                tokio::time::timeout(STILL_ASKED, stop.ends.cancelled()).await.ok();
+            }
             web_stop.cancel();
             while web_running.join_next().await.is_some() {}
         });
@@ -371,6 +390,31 @@ impl Listeners {
     }
 }
 
+/// Sockets that one app after the other listens on.
+#[derive(Debug)]
+struct Shared {
+    http: Option<std::net::TcpListener>,
+    metrics: Option<std::net::TcpListener>,
+}
+
+impl Listeners {
+    fn share(self) -> anyhow::Result<Shared> {
+        let share = |listener: Option<TcpListener>| listener.map(TcpListener::into_std).transpose();
+        Ok(Shared { http: share(self.http)?, metrics: share(self.metrics)? })
+    }
+}
+
+impl Shared {
+    fn listeners(&self) -> anyhow::Result<Listeners> {
+        let one = |listener: Option<&std::net::TcpListener>| {
+            listener.map(|listener| TcpListener::from_std(listener.try_clone()?)).transpose()
+        };
+        let listeners = one(self.http.as_ref())
+            .and_then(|http| Ok(Listeners { http, metrics: one(self.metrics.as_ref())? }));
+        listeners.context("cannot share the sockets")
+    }
+}
+
 async fn listen(key: &str, address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}: another process may have the port; set {key} to a free one")
@@ -402,13 +446,13 @@ where
     }
 }
 
-/// Feeds systemd's watchdog with the worker's real progress until `stop`.
-async fn watch_over(pulse: &Pulse, stop: &CancellationToken) {
-    notify_systemd(&[sd_notify::NotifyState::Ready]);
+/// Feeds systemd's watchdog with the worker's real progress until it is told to stop.
+async fn watch_over(pulse: &Pulse, stop: &Stop) {
     let pause = sd_notify::watchdog_enabled().map_or(Duration::from_hours(1), |limit| limit / 3);
     loop {
         tokio::select! {
-            () = stop.cancelled() => break,
+            () = stop.ends.cancelled() => break,
+            () = stop.replaced.cancelled() => break,
             () = tokio::time::sleep(pause) => {}
         }
         if pulse.age() < STUCK {
@@ -420,7 +464,6 @@ async fn watch_over(pulse: &Pulse, stop: &CancellationToken) {
             );
         }
     }
-    notify_systemd(&[sd_notify::NotifyState::Stopping]);
 }
 
 fn notify_systemd(state: &[sd_notify::NotifyState<'_>]) {

@@ -1,19 +1,18 @@
 //! The commands.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
-use crate::app::{self, App, Listeners, StopSignal, Storage};
+use crate::app::{self, App, Listeners, StopSignal, Storage, reload};
 use crate::clock::Clock;
-use crate::config::{Config, LogFormat, Telemetry};
+use crate::config::Config;
 use crate::mail::{parse, reading};
 use crate::{database, ingest, people, queue, triage};
 
@@ -22,6 +21,7 @@ mod deliveries;
 mod doctor;
 mod jobs;
 mod ledger;
+pub(crate) mod logging;
 
 /// Support tickets from mail, triaged, assigned and answered in-thread.
 #[derive(Parser)]
@@ -232,95 +232,67 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The configured filter, less what would write mail, addresses and passwords into the log: these crates show the wire at
-/// `debug` and `trace`, whatever is asked for.
-fn log_filter(configured: &str) -> anyhow::Result<EnvFilter> {
-    let mut filter =
-        EnvFilter::try_new(configured).context("telemetry.log is no log filter, such as \"info\"")?;
-    for capped in [
-        "async_imap=info",
-        "lettre=info",
-        "hyper=info",
-        "reqwest=info",
-        // Its spans hold what is sent, with the tokens of interactions.
-        "serenity=warn",
-        // What it cannot read it writes out; what matters of it is said by `sources::discord`.
-        "serenity::gateway=off",
-        "tungstenite=info",
-        "tokio_tungstenite=info",
-        "sqlx::postgres::notice=warn",
-    ] {
-        filter = filter.add_directive(capped.parse().context("a log directive of ours")?);
-    }
-    Ok(filter)
-}
-
-/// Logs go to standard error: JSON under systemd, plain on a terminal.
-pub(crate) fn start_logging(telemetry: &Telemetry) -> anyhow::Result<()> {
-    let filter = log_filter(&telemetry.log)?;
-    let plain = match telemetry.format {
-        LogFormat::Auto => std::io::stderr().is_terminal(),
-        LogFormat::Plain => true,
-        LogFormat::Json => false,
+async fn serve(path: &Path) -> anyhow::Result<()> {
+    let config = Arc::new(Config::load(path)?);
+    let log = logging::start(&config.telemetry)?;
+    let mut stop_signal = StopSignal::listen()?;
+    let reload = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+    say_at_start(&config);
+    let listeners = Listeners::open(&config, "http.listen").await?;
+    let storage = Storage::open(&config).await?;
+    database::migrate(&storage.db).await?;
+    say_where_links_point(&config);
+    let metrics = app::install_metrics();
+    let app = App::build(Arc::clone(&config), storage.db.clone(), Clock::system(), metrics.clone()).await?;
+    let listen = listeners.address().map(|address| address.to_string());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), listen, "ticketd is up");
+    let stop = CancellationToken::new();
+    let read_again = async |old: &Config| {
+        let mut new = Config::load(path)?;
+        let at_restart = reload::keep_what_needs_a_restart(old, &mut new)?;
+        logging::check(&new.telemetry)?;
+        let new = Arc::new(new);
+        let app = App::build(Arc::clone(&new), storage.db.clone(), Clock::system(), metrics.clone()).await?;
+        log.change(&new.telemetry)?;
+        let line = reload::summary(old, &new, &at_restart);
+        tracing::info!("{line}");
+        say_at_start(&new);
+        say_where_links_point(&new);
+        anyhow::Ok(app)
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // Setting it twice happens in tests only.
-    if plain {
-        builder.try_init().ok()
-    } else {
-        builder.json().flatten_event(true).try_init().ok()
+    let serving = async {
+        let served = reload::serve(app, listeners, reload, read_again, stop.clone()).await;
+        stop.cancel();
+        served
     };
+    let (served, (), ()) = tokio::join!(serving, storage.keep_running(stop.clone()), async {
+        tokio::select! {
+            () = stop_signal.heard() => stop.cancel(),
+            () = stop.cancelled() => {}
+        }
+    });
+    storage.close().await;
+    served?;
+    tracing::info!("stopped");
     Ok(())
 }
 
-async fn serve(path: &Path) -> anyhow::Result<()> {
-    let config = Arc::new(Config::load(path)?);
-    start_logging(&config.telemetry)?;
-    let mut stop_signal = StopSignal::listen()?;
-    let reload = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+/// What whoever wrote the configuration should know.
+fn say_at_start(config: &Config) {
     for key in config.without_effect() {
         tracing::warn!(key, "{key} is configured, but this version does nothing with it yet");
     }
     if config.mailbox.is_empty() {
         tracing::warn!("no [[mailbox]] is configured: no mail comes in, and none can leave");
     }
-    let listeners = Listeners::open(&config, "http.listen").await?;
-    let storage = Storage::open(&config).await?;
-    database::migrate(&storage.db).await?;
+}
+
+fn say_where_links_point(config: &Config) {
     if config.http.public_url.is_none() {
         let base = config.http.base_url();
         tracing::warn!(
             "http.public_url is not set: links in mails point to {base}, which others cannot open"
         );
-    }
-    let app =
-        App::build(Arc::clone(&config), storage.db.clone(), Clock::system(), app::install_metrics()).await?;
-    let listen = listeners.address().map(|address| address.to_string());
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), listen, "ticketd is up");
-    let stop = CancellationToken::new();
-    tokio::join!(app.run(listeners, stop.clone()), storage.keep_running(stop.clone()), async {
-        tokio::select! {
-            () = stop_signal.heard() => {}
-            () = answer_reloads(path, reload) => {}
-        }
-        stop.cancel();
-    });
-    storage.close().await;
-    tracing::info!("stopped");
-    Ok(())
-}
-
-/// SIGHUP: the file is read again and checked, so that a mistake shows before a restart. Never ends.
-async fn answer_reloads(path: &Path, mut reload: Signal) {
-    while reload.recv().await.is_some() {
-        match Config::load(path) {
-            Ok(_) => {
-                tracing::info!("SIGHUP: the configuration is sound; it takes effect at the next restart");
-            }
-            Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "SIGHUP: the configuration has an error");
-            }
-        }
     }
 }
 
@@ -428,22 +400,5 @@ async fn skills(command: SkillsCommand) -> anyhow::Result<()> {
             storage.close().await;
             say(document.trim_end())
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_filter_shows_the_wire() {
-        for configured in ["trace", "async_imap=trace", "lettre=debug,info", "serenity=info"] {
-            let filter = log_filter(configured).unwrap().to_string();
-            for capped in ["async_imap=info", "lettre=info", "serenity=warn"] {
-                assert!(filter.split(',').any(|d| d == capped), "{configured}: {filter}");
-            }
-            assert!(!filter.contains("async_imap=trace") && !filter.contains("lettre=debug"), "{filter}");
-        }
-        assert!(log_filter("ticketd=loud").is_err());
     }
 }

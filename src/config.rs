@@ -314,6 +314,31 @@ impl Config {
         set.into_iter().filter_map(|(name, is_set)| is_set.then_some(name)).collect()
     }
 
+    /// Every section by its name, as text without secrets.
+    pub fn sections(&self) -> [(&'static str, String); 18] {
+        let text = |section: &dyn std::fmt::Debug| format!("{section:?}");
+        [
+            ("data_dir", text(&self.data_dir)),
+            ("[database]", text(&self.database)),
+            ("[http]", text(&self.http)),
+            ("[limits]", text(&self.limits)),
+            ("[auth]", text(&self.auth)),
+            ("[[mailbox]]", text(&self.mailbox)),
+            ("[maildir]", text(&self.maildir)),
+            ("[gemini]", text(&self.gemini)),
+            ("[discord]", text(&self.discord)),
+            ("[oidc]", text(&self.oidc)),
+            ("[triage]", text(&self.triage)),
+            ("[assignment]", text(&self.assignment)),
+            ("[mail]", text(&self.mail)),
+            ("[attachments]", text(&self.attachments)),
+            ("[webhooks]", text(&self.webhooks)),
+            ("[alarms]", text(&self.alarms)),
+            ("[retention]", text(&self.retention)),
+            ("[telemetry]", text(&self.telemetry)),
+        ]
+    }
+
     /// The mailbox of that name.
     pub fn mailbox(&self, name: &str) -> Option<&Mailbox> {
         self.mailbox.iter().find(|m| m.name == name)
@@ -435,6 +460,7 @@ mod tests {
             include_str!("config/discord.rs"),
             include_str!("config/auth.rs"),
             include_str!("config/mailbox.rs"),
+            include_str!("config/retention.rs"),
             include_str!("config/webhooks.rs"),
         ];
         for line in source.chain(sections.into_iter().flat_map(str::lines)) {
@@ -460,7 +486,6 @@ mod tests {
             ("TICKETD_MAILBOX__SUPPORT__ADDRESS", "other@example.org"),
             ("TICKETD_MAILBOX__SUPPORT__PLUS_ADDRESSING", "false"),
             ("TICKETD_MAILBOX__SUPPORT__IMAP__HOST", "imap.example.org"),
-            include_str!("config/retention.rs"),
             ("TICKETD_MAILBOX__SUPPORT__IMAP__USER", "12345"),
             ("TICKETD_MAILBOX__SUPPORT__IMAP__PORT", "1993"),
             ("TICKETD_DATA_DIR", "/tmp/x"),

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{self, App, Listeners, StopSignal, Storage};
+use crate::app::{self, App, Listeners, StopSignal, Storage, reload::Stop};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::database::{self, Keep, PrivatePostgres};
@@ -94,7 +94,7 @@ impl Drop for Folder {
 /// Runs the demo. With `once`: the samples, one line of JSON, the end.
 pub async fn run(once: bool, data_dir: Option<PathBuf>, listen: SocketAddr) -> anyhow::Result<()> {
     let config = configuration(listen)?;
-    cli::start_logging(&config.telemetry)?;
+    cli::logging::start(&config.telemetry)?;
     let screen = Screen::new(!once);
     // The port first: whoever runs another demo already should not wait for a database to be told.
     let listeners = if once { Listeners::default() } else { Listeners::open(&config, "--listen").await? };
@@ -130,7 +130,7 @@ pub async fn run(once: bool, data_dir: Option<PathBuf>, listen: SocketAddr) -> a
         stop.cancel();
         result.and(told)
     };
-    let ((), result) = tokio::join!(app.run(listeners, stop.clone()), show);
+    let ((), result) = tokio::join!(app.run(listeners, Stop { ends: stop.clone(), ..Stop::default() }), show);
     storage.close().await;
     tokio::task::spawn_blocking(move || drop(server)).await?;
     result

@@ -44,7 +44,7 @@ mod openapi;
 mod request;
 pub mod rights;
 mod server;
-pub use server::serve;
+pub use server::{serve, serve_on};
 
 use auth::AccessTokens;
 use error::Error;

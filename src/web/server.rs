@@ -30,6 +30,17 @@ const BREATH: Duration = Duration::from_millis(100);
 
 /// Serves until told to stop, then lets requests in hand finish.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    serve_on(listener, router, stop.clone(), stop).await;
+}
+
+/// As [`serve`], for a socket that another server goes on with: from `left` on no connection is taken, and those that were are
+/// served on until `stop`.
+pub async fn serve_on(
+    listener: TcpListener,
+    router: Router,
+    left: CancellationToken,
+    stop: CancellationToken,
+) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let builder = builder();
@@ -42,6 +53,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
         };
         let (slot, (stream, peer)) = tokio::select! {
             () = stop.cancelled() => break,
+            () = left.cancelled() => break,
             (slot, accepted) = accepted => match accepted {
                 Ok(accepted) => (slot, accepted),
                 Err(error) => {
@@ -60,6 +72,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
         });
     }
     drop(listener);
+    stop.cancelled().await;
     if tokio::time::timeout(LEAVE_WITHIN, graceful.shutdown()).await.is_err() {
         tracing::info!("some connections were cut: they did not end by themselves");
     }

@@ -99,6 +99,11 @@ impl Daemon {
         self.listener.take().map(JoinHandle::join);
     }
 
+    /// SIGHUP: it reads its configuration again.
+    pub fn reloads(&self) {
+        self.signal(Signal::SIGHUP);
+    }
+
     /// SIGSTOP: it stands still, and everything that it holds stays as it is.
     pub fn freezes(&self) {
         self.signal(Signal::SIGSTOP);
