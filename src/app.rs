@@ -22,7 +22,7 @@ use crate::deliver::webhook::Webhooks;
 use crate::deliver::{Deliver, PlainSenders, mailer::Mailer};
 use crate::discord::api::Api;
 use crate::files::Files;
-use crate::ingest::Ingest;
+use crate::ingest::{Ingest, Room};
 use crate::mail::token::Signer;
 use crate::oauth::Tokens;
 use crate::people::letters::LetterKey;
@@ -172,6 +172,7 @@ impl App {
                 files: files.clone(),
                 discord: discord.clone(),
                 code_key: code_key.clone(),
+                room: Room::default(),
             },
             triage: Triage { db: db.clone(), clock: clock.clone(), config: c(), settings: l(), gemini },
             assign: Assign { db: db.clone(), clock: clock.clone(), settings: l() },

@@ -39,7 +39,13 @@ pub async fn connect(options: PgConnectOptions, size: u32) -> anyhow::Result<PgP
     let wrong = "cannot connect to PostgreSQL: check database.url and that the server runs";
     let first = first.with_context(|| format!("{wrong}: no answer within {PATIENCE:?}"))?.context(wrong)?;
     first.close().await.context(wrong)?;
-    Ok(PgPoolOptions::new().max_connections(size).acquire_timeout(PATIENCE).connect_lazy_with(options))
+    let pool = PgPoolOptions::new().max_connections(size).acquire_timeout(PATIENCE);
+    // A connection that has carried a large mail would keep room for another one for as long as it lives.
+    let pool = pool.after_release(|connection, _| {
+        connection.shrink_buffers();
+        Box::pin(std::future::ready(Ok(true)))
+    });
+    Ok(pool.connect_lazy_with(options))
 }
 
 /// A pool that connects when it is used, for a server that may be away without harm to others.

@@ -51,11 +51,13 @@ pub struct Stages {
 
 /// Jobs one process works on at once: most of them wait for the database or the network.
 const AT_ONCE: usize = 20;
-/// How many of them may be of kinds that wait for others' servers: a mail server that never answers, Discord or a webhook
-/// must not keep mail from becoming tickets.
-const LIMITED: [(&[&Kind], usize); 4] = [
+/// How many of them may be of kinds that wait for others: a mail server that never answers, Discord or a webhook must not keep
+/// mail from becoming tickets, nor a heap of large mails what came before from being answered.
+const LIMITED: [(&[&Kind], usize); 5] = [
     (&[&queue::DELIVER, &queue::LETTER, &queue::ACCOUNT_LETTER], 8),
     (&[&queue::MIRROR], 4),
+    // Large mails wait for room in memory.
+    (&[&queue::INGEST], 12),
     (&[&queue::WEBHOOK], 4),
     // A place of its own: it tells that mail does not leave.
     (&[&queue::ALARM], 1),

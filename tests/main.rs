@@ -44,7 +44,7 @@ mod mail_out;
 mod mailbox_alarms;
 mod mailbox_oauth;
 mod maildir_source;
-
+mod memory;
 mod merge_split;
 mod oidc;
 mod outages;

@@ -303,14 +303,27 @@ pub(super) struct Unhandled {
     pub(super) mailbox: String,
     pub(super) fate: Option<String>,
     pub(super) received_at: DateTime<Utc>,
+    /// Of a mail that is small enough.
     pub(super) content: Option<Vec<u8>>,
+    pub(super) size: Option<i32>,
 }
 
-pub(super) async fn unhandled(db: &PgPool, id: i64) -> sqlx::Result<Option<Unhandled>> {
+pub(super) async fn unhandled(db: &PgPool, id: i64, small: i32) -> sqlx::Result<Option<Unhandled>> {
     sqlx::query_as!(
         Unhandled,
-        r#"SELECT i.mailbox, i.fate, i.received_at, r.content AS "content?"
+        r#"SELECT i.mailbox, i.fate, i.received_at, octet_length(r.content) AS size,
+                  CASE WHEN octet_length(r.content) <= $2 THEN r.content END AS "content?"
            FROM inbound i LEFT JOIN raw_mails r ON r.sha256 = i.raw_sha256 WHERE i.id = $1"#,
+        id,
+        small
+    )
+    .fetch_optional(db)
+    .await
+}
+
+pub(super) async fn content(db: &PgPool, id: i64) -> sqlx::Result<Option<Vec<u8>>> {
+    sqlx::query_scalar!(
+        "SELECT r.content FROM inbound i JOIN raw_mails r ON r.sha256 = i.raw_sha256 WHERE i.id = $1",
         id
     )
     .fetch_optional(db)

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::commands;
 use super::limits;
+use super::room::{Room, SMALL};
 use super::sql::{self, Fate};
 use super::staff;
 use super::understand::{self, Understood, without_nul};
@@ -39,6 +40,8 @@ pub struct Ingest {
     pub discord: Option<Arc<crate::discord::api::Api>>,
     /// Checks the codes that link an address.
     pub code_key: CodeKey,
+    /// For large mails.
+    pub room: Room,
 }
 
 /// Reading a mail this large would hold up the other tasks of its thread.
@@ -87,13 +90,20 @@ impl Ingest {
     /// Gives one ledger row its fate.
     pub async fn run(&self, job: &Claimed) -> Result<Done, JobError> {
         let id = InboundId(job.subject);
-        let Some(row) = sql::unhandled(&self.db, id.0).await? else {
+        let Some(row) = sql::unhandled(&self.db, id.0, SMALL).await? else {
             return Err(JobError::Fail(anyhow::anyhow!("there is no ledger row {id}")));
         };
         if row.fate.is_some() {
             return job.done(self.db.begin().await?).await;
         }
-        let Some(raw) = row.content else {
+        let (_room, content) = match (row.content, row.size) {
+            (None, Some(size)) => {
+                let room = self.room.take(usize::try_from(size).unwrap_or_default()).await;
+                (room, sql::content(&self.db, id.0).await?)
+            }
+            (small, _) => (None, small),
+        };
+        let Some(raw) = content else {
             return self.quarantine(job, "its raw bytes are missing").await;
         };
         // Where an attempt ended in an error that was written down, time may heal it, and the list of dead letters waits.

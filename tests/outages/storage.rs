@@ -147,7 +147,7 @@ async fn what_cannot_be_stored_yet_is_not_fetched() {
     let daemon = Daemon::start(&premises.config, "");
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     until("the reader waits for the ledger", async || premises.count(waits).await > 0).await;
-    let too_much = within(Duration::from_secs(4), async || daemon.has_read_bytes() > 40 * MIB).await;
+    let too_much = within(Duration::from_secs(4), async || daemon.has_read_bytes() > 24 * MIB).await;
     assert!(!too_much, "it has read {} MiB of which it can store nothing", daemon.has_read_bytes() / MIB);
     assert!(daemon.most_memory() < 160 * MIB, "{} MiB", daemon.most_memory() / MIB);
     lock.rollback().await.expect("the lock is gone");

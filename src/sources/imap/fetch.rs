@@ -13,7 +13,7 @@ use crate::ingest::Fetched;
 /// Most mails in one portion: one command, one transaction.
 const MOST_MAILS: usize = 100;
 /// Most bytes in one portion, of mails that are not bigger than that themselves.
-const MOST_BYTES: u64 = 16 * 1024 * 1024;
+const MOST_BYTES: u64 = 8 * 1024 * 1024;
 /// The slowest line that is still worth waiting for.
 const BYTES_PER_SECOND: u64 = 16 * 1024;
 /// A mail that failed this often by itself is suspected. One answer that makes no sense counts [`NONSENSE`].
@@ -65,6 +65,11 @@ impl Portion {
     /// Its mails, ascending.
     pub(super) fn uids(&self) -> &[u32] {
         &self.uids
+    }
+
+    /// Whether two of its size at once would be much.
+    pub(super) fn is_large(&self) -> bool {
+        self.bytes > MOST_BYTES
     }
 
     /// Whether there is nothing to narrow down.

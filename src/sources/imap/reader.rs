@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::after;
 use super::connection::{ANSWER, Connection, ImapError, ImapSettings, Opened};
-use super::fetch::{self, Haul, Suspects};
+use super::fetch::{self, Haul, Portion, Suspects};
 use super::login::Login;
 use super::reconcile;
 use crate::alarms;
@@ -300,7 +300,7 @@ enum Narrowed {
     No,
 }
 
-/// Reads every mail after the cursor. The next portion is fetched while the one before is committed.
+/// Reads every mail after the cursor. The next portion is fetched while the one before is committed, if it is not a large one.
 async fn read_new(
     connection: &mut Connection,
     reader: &mut Reader,
@@ -326,8 +326,7 @@ async fn read_new(
             break;
         }
         let committing = commit(reader, opened.uidvalidity, fetched.take(), lock);
-        let (next, committed) =
-            tokio::join!(fetch::fetch(connection, &portion, max_bytes, &suspects), committing);
+        let (next, committed) = fetch_beside(connection, &portion, max_bytes, &suspects, committing).await;
         outcome = match (next, committed) {
             (Ok(haul), Ok(new)) => {
                 *count += new;
@@ -355,6 +354,24 @@ async fn read_new(
     *count += commit(reader, opened.uidvalidity, fetched, lock).await?;
     reader.progress.suspects.settle(last.unwrap_or(after));
     outcome
+}
+
+/// Fetches a portion while the one before is committed; a large one after that, so that only one of them is in memory.
+async fn fetch_beside(
+    connection: &mut Connection,
+    portion: &Portion,
+    max_bytes: usize,
+    suspects: &Suspects,
+    committing: impl Future<Output = Result<usize, ImapError>>,
+) -> (Result<Haul, ImapError>, Result<usize, ImapError>) {
+    let fetching = fetch::fetch(connection, portion, max_bytes, suspects);
+    if !portion.is_large() {
+        return tokio::join!(fetching, committing);
+    }
+    match committing.await {
+        Ok(new) => (fetching.await, Ok(new)),
+        Err(error) => (Ok(Haul::default()), Err(error)),
+    }
 }
 
 /// Where reading begins.
