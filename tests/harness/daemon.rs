@@ -44,6 +44,8 @@ impl Daemon {
     pub fn start(config: &Path, failpoints: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ticketd"));
         command.args(["serve", "--config"]).arg(config).env_clear().env("FAILPOINTS", failpoints);
+        // The disk of the machine that tests is nobody's trouble here, and would be told by mail.
+        command.env("TICKETD_ALARMS__DISK_FREE_PERCENT", "0");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = children::spawn(command, Signal::SIGKILL).expect("start ticketd");
         let log = child.stderr.take().expect("a pipe");
