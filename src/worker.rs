@@ -280,7 +280,7 @@ pub async fn run(stages: Stages, pulse: Pulse, poll: Duration, stop: Cancellatio
                 }
                 if took == free && free > 0 {
                     // A backlog: others may help.
-                    database::within(async { Ok(queue::ring(&stages.db).await) }).await.unwrap_or_default();
+                    call_for_help(&stages).await;
                     if slots.available_permits() > 0 {
                         continue;
                     }
@@ -300,6 +300,15 @@ pub async fn run(stages: Stages, pulse: Pulse, poll: Duration, stop: Cancellatio
         wait_for_work(&stop, &mut listener, &mut running, slots.available_permits() > 0, pause).await;
     }
     while running.join_next().await.is_some() {}
+}
+
+async fn call_for_help(stages: &Stages) {
+    let ringing = async {
+        queue::ring(&stages.db).await;
+        Ok(())
+    };
+    // Where it does not arrive, they poll.
+    database::within(ringing).await.unwrap_or_default();
 }
 
 /// Until a job is announced, one of ours ends (the next may follow from it), time passes, or we are to stop.

@@ -20,7 +20,7 @@ use ticketd::database;
 use super::children;
 
 /// How long the server may take to start before a test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The server, started again whenever it ends. Dropping it ends it.
 #[derive(Debug)]
