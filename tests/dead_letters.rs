@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use ticketd::clock::Clock;
 use ticketd::people::Role;
 use ticketd::queue;
 
@@ -189,8 +190,8 @@ async fn dead_letters_are_handled_many_at_a_time_and_the_audit_log_says_so() {
                  FROM t, (VALUES ('failed', now()), ('failed', now()), ('waiting', now() - interval '1 day'),
                                  ('waiting', now()), ('bounced', now()), ('sent', now())) v (state, created)";
     sqlx::query(mails).execute(&db).await.expect("mails");
-    let yesterday = (chrono::Utc::now() - chrono::TimeDelta::hours(2)).to_rfc3339();
-    insta::assert_snapshot!(said(&["deliveries", "cancel", "--all", "--before", &yesterday]).await, @"delivery 3 is cancelled");
+    let two_hours_ago = (Clock::system().now() - TimeDelta::hours(2)).to_rfc3339();
+    insta::assert_snapshot!(said(&["deliveries", "cancel", "--all", "--before", &two_hours_ago]).await, @"delivery 3 is cancelled");
     insta::assert_snapshot!(said(&["deliveries", "retry", "--all"]).await, @"2 deliveries will be tried again");
     insta::assert_snapshot!(said(&["deliveries", "cancel", "1", "6", "7"]).await, @r"
     delivery 1 is cancelled

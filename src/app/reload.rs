@@ -105,7 +105,7 @@ pub fn keep_what_needs_a_restart(old: &Config, new: &mut Config) -> anyhow::Resu
     let changed = before.iter().filter(|entry| !after.contains(entry)).map(|(name, _)| *name).collect();
     new.database = old.database.clone();
     if old.database.url()?.is_none() {
-        new.data_dir = old.data_dir.clone();
+        new.data_dir.clone_from(&old.data_dir);
     }
     new.http.listen = old.http.listen;
     new.telemetry.metrics_listen = old.telemetry.metrics_listen;

@@ -189,7 +189,7 @@ async fn cancel_jobs(
         }
         Chosen::Those(kind) => {
             let filter = Filter { dead: Some(true), kind: Some(kind.name), after: None };
-            first(queue::page(&state.db, &filter, ONE_MORE).await?, |job| job.id)
+            first(queue::page(&state.db, &filter, one_more()).await?, |job| job.id)
         }
     };
     let mut tx = state.db.begin().await?;
@@ -242,7 +242,10 @@ async fn cancel_deliveries(
     once.commit(tx, &state, &caller, StatusCode::OK, &body).await
 }
 
-const ONE_MORE: i64 = MOST as i64 + 1;
+/// Enough to see whether there are more.
+fn one_more() -> i64 {
+    i64::try_from(MOST).unwrap_or(i64::MAX).saturating_add(1)
+}
 
 /// The first thousand, and whether there are more.
 fn first<T, I>(mut found: Vec<T>, id: impl Fn(&T) -> I) -> (Vec<I>, bool) {
@@ -258,7 +261,7 @@ async fn unsent(
     match chosen {
         Chosen::These(ids) => Ok((ids, false)),
         Chosen::Those(filter) => {
-            let found = outbox::unsent_page(&state.db, &filter, ONE_MORE).await?;
+            let found = outbox::unsent_page(&state.db, &filter, one_more()).await?;
             Ok(first(found, |delivery| delivery.id))
         }
     }
