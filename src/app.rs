@@ -39,6 +39,8 @@ use crate::worker::{self, Pulse, Stages};
 use crate::{people, schedule, sources};
 
 pub mod reload;
+#[cfg(feature = "otel")]
+pub mod traces;
 
 use reload::Stop;
 

@@ -272,6 +272,8 @@ async fn serve(path: &Path) -> anyhow::Result<()> {
         }
     });
     storage.close().await;
+    #[cfg(feature = "otel")]
+    log.end().await;
     served?;
     tracing::info!("stopped");
     Ok(())
@@ -280,7 +282,7 @@ async fn serve(path: &Path) -> anyhow::Result<()> {
 /// What whoever wrote the configuration should know.
 fn say_at_start(config: &Config) {
     for key in config.without_effect() {
-        tracing::warn!(key, "{key} is configured, but this version does nothing with it yet");
+        tracing::warn!(key, "{key} is configured, but this build of ticketd does nothing with it");
     }
     if config.mailbox.is_empty() {
         tracing::warn!("no [[mailbox]] is configured: no mail comes in, and none can leave");

@@ -149,6 +149,8 @@ pub struct Telemetry {
     pub log: String,
     pub format: LogFormat,
     pub metrics_listen: Option<SocketAddr>,
+    /// A collector of traces, for builds with the feature `otel`.
+    pub otlp_endpoint: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -202,7 +204,7 @@ impl Default for MailRules {
 }
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { log: "info".to_owned(), format: LogFormat::Auto, metrics_listen: None }
+        Self { log: "info".to_owned(), format: LogFormat::Auto, metrics_listen: None, otlp_endpoint: None }
     }
 }
 
@@ -308,9 +310,13 @@ impl Config {
         self.discord.as_ref().map_or(Ok(()), Discord::check)
     }
 
-    /// What is set although this version does nothing with it: said at start, so that nobody relies on it.
+    /// What is set although this build does nothing with it: said at start, so that nobody relies on it.
     pub fn without_effect(&self) -> Vec<&'static str> {
-        let set = [("triage.auto_route_confidence", self.triage.auto_route_confidence.is_some())];
+        let is_traced = self.telemetry.otlp_endpoint.is_some();
+        let set = [
+            ("triage.auto_route_confidence", self.triage.auto_route_confidence.is_some()),
+            ("telemetry.otlp_endpoint", is_traced && !cfg!(feature = "otel")),
+        ];
         set.into_iter().filter_map(|(name, is_set)| is_set.then_some(name)).collect()
     }
 

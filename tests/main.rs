@@ -67,6 +67,8 @@ mod ticket_actions;
 mod tickets_list;
 mod tickets_search;
 mod tickets_web;
+#[cfg(feature = "otel")]
+mod traces;
 mod triage;
 mod upgrade;
 mod webhooks;

@@ -90,6 +90,7 @@ fn only_at_start(config: &Config) -> anyhow::Result<Vec<(&'static str, String)>>
         ("http.listen", config.http.listen.to_string()),
         ("telemetry.metrics_listen", format!("{:?}", config.telemetry.metrics_listen)),
         ("telemetry.format", format!("{:?}", config.telemetry.format)),
+        ("telemetry.otlp_endpoint", format!("{:?}", config.telemetry.otlp_endpoint)),
     ];
     if url.is_none() {
         // The private PostgreSQL is under it.
@@ -110,6 +111,7 @@ pub fn keep_what_needs_a_restart(old: &Config, new: &mut Config) -> anyhow::Resu
     new.http.listen = old.http.listen;
     new.telemetry.metrics_listen = old.telemetry.metrics_listen;
     new.telemetry.format = old.telemetry.format;
+    new.telemetry.otlp_endpoint.clone_from(&old.telemetry.otlp_endpoint);
     Ok(changed)
 }
 

@@ -7,10 +7,16 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
 
+#[cfg(feature = "otel")]
+use crate::app::traces::Traces;
 use crate::config::{LogFormat, Telemetry};
 
-/// The filter of the running log.
-pub(crate) struct Log(reload::Handle<EnvFilter, Registry>);
+/// The running log.
+pub(crate) struct Log {
+    filter: reload::Handle<EnvFilter, Registry>,
+    #[cfg(feature = "otel")]
+    traces: Option<Traces>,
+}
 
 /// Begins to log.
 pub(crate) fn start(telemetry: &Telemetry) -> anyhow::Result<Log> {
@@ -22,9 +28,18 @@ pub(crate) fn start(telemetry: &Telemetry) -> anyhow::Result<Log> {
     };
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = if is_plain { lines.boxed() } else { lines.json().flatten_event(true).boxed() };
+    let log = tracing_subscriber::registry().with(filter).with(lines);
+    #[cfg(feature = "otel")]
+    let traces = telemetry.otlp_endpoint.as_deref().map(Traces::start).transpose()?;
+    #[cfg(feature = "otel")]
+    let log = log.with(traces.as_ref().map(Traces::layer));
     // Setting it twice happens in tests only.
-    tracing_subscriber::registry().with(filter).with(lines).try_init().ok();
-    Ok(Log(handle))
+    log.try_init().ok();
+    Ok(Log {
+        filter: handle,
+        #[cfg(feature = "otel")]
+        traces,
+    })
 }
 
 /// Whether there is a log of that kind.
@@ -35,7 +50,15 @@ pub(crate) fn check(telemetry: &Telemetry) -> anyhow::Result<()> {
 impl Log {
     /// Shows more, or less, from now on.
     pub(crate) fn change(&self, telemetry: &Telemetry) -> anyhow::Result<()> {
-        self.0.reload(filter(&telemetry.log)?).context("the log cannot be changed")
+        self.filter.reload(filter(&telemetry.log)?).context("the log cannot be changed")
+    }
+
+    /// The last traces leave.
+    #[cfg(feature = "otel")]
+    pub(crate) async fn end(self) {
+        if let Some(traces) = self.traces {
+            traces.end().await;
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
+use tracing::Instrument as _;
 
 use super::State as Shared;
 use super::error::Error;
@@ -249,15 +250,20 @@ pub(super) fn find(method: &Method, path: &str) -> Option<&'static Row> {
 /// Lets the request through where the table allows it, with its [`Caller`] beside it.
 pub(super) async fn enforce(
     State(state): State<Shared>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Result<Response, Error> {
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let path = path.ok_or(Error::NotFound)?;
     // No row: either the path does not take this method, or somebody forgot; nobody is let in.
     let Some(row) = find(request.method(), &path) else { return Err(Error::WrongMethod) };
+    let span = tracing::info_span!("request", http.method = row.method, http.route = row.path);
+    let_through(&state, row, request, next).instrument(span).await
+}
+
+async fn let_through(state: &Shared, row: &Row, mut request: Request, next: Next) -> Result<Response, Error> {
     if row.access != Access::Anyone {
-        let caller = authenticate(&state, request.headers()).await?;
+        let caller = authenticate(state, request.headers()).await?;
         admit(row, &caller)?;
         if is_restricted(&state.config, &caller) && !OPEN_TO_RESTRICTED.contains(&(row.method, row.path)) {
             return Err(Error::SecondFactorRequired);
