@@ -242,8 +242,8 @@ impl Config {
 
     /// Parses and checks; `environment` holds `TICKETD_SECTION__KEY` variables.
     pub fn parse(text: &str, environment: BTreeMap<String, String>) -> anyhow::Result<Self> {
-        let config: Self = load::parse(text, environment)?;
-        config.check()?;
+        let config: Self = load::parse(text, environment).map_err(|error| load::in_one_line(&error))?;
+        config.check().map_err(|error| load::in_one_line(&error))?;
         Ok(config)
     }
 
@@ -422,6 +422,16 @@ mod tests {
         "nan\n",
         "1979-05-27\n",
     ];
+
+    #[test]
+    fn an_error_is_one_line_whatever_the_key_or_the_name_is() {
+        assert_eq!(
+            error("[http]\n\"a`\\nlisten \" = 1\n"),
+            "unknown key `http.a` listen `: did you mean `listen`?"
+        );
+        let named = MAILBOX.replace("\"support\"", "\"sup\\nport\"");
+        assert!(!error(&named.replace("s@example.org", "none")).contains('\n'));
+    }
 
     #[test]
     fn an_unknown_key_names_the_nearest_known_one() {

@@ -179,17 +179,23 @@ fn reread(table: &Table, path: &[String]) -> Option<Value> {
     integer.or_else(switch).or_else(list)
 }
 
+/// Keys and names may be written with line ends in them.
+pub(super) fn in_one_line(error: &anyhow::Error) -> anyhow::Error {
+    let text: String = format!("{error:#}").chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    anyhow!(text)
+}
+
 /// One line: the key, what is wrong with it, and the nearest key there is.
 fn explain(error: &serde_path_to_error::Error<toml::de::Error>) -> anyhow::Error {
     let path = error.path().to_string();
     let message = error.inner().message().replace('\n', " ");
     if let Some(rest) = message.strip_prefix("unknown field `") {
-        let mut quoted = rest.split('`');
-        let unknown = quoted.next().unwrap_or_default().to_owned();
-        let known: Vec<&str> = quoted.skip(1).step_by(2).collect();
+        // The key itself may hold what quotes it.
+        let (unknown, known) = rest.rsplit_once("`, expected ").unwrap_or((rest, ""));
+        let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
         let nearest = known
             .iter()
-            .max_by(|a, b| strsim::jaro_winkler(a, &unknown).total_cmp(&strsim::jaro_winkler(b, &unknown)));
+            .max_by(|a, b| strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown)));
         return match nearest {
             Some(nearest) => anyhow!("unknown key `{path}`: did you mean `{nearest}`?"),
             None => anyhow!("unknown key `{path}`"),
