@@ -16,7 +16,7 @@ const OUTWARD: [&str; 11] = [
 ];
 
 /// Each file that does, what it talks to, and the words of its limits.
-const LIMITS: [(&str, &str, &[&str]); 15] = [
+const LIMITS: [(&str, &str, &[&str]); 16] = [
     (
         "src/database.rs",
         "PostgreSQL: a connection, a statement, a lock, a silent transaction, an answer where nothing else limits it",
@@ -91,6 +91,11 @@ const LIMITS: [(&str, &str, &[&str]); 15] = [
         &["const PATIENCE: Duration = Duration::from_secs(10)", ".timeout(PATIENCE)"],
     ),
     ("src/store/http.rs", "a bucket for attachments", &[".timeout(super::TIME_LIMIT)"]),
+    (
+        "src/app/traces.rs",
+        "a collector of traces",
+        &["const TAKES_WITHIN: Duration = Duration::from_secs(10)", ".timeout(TAKES_WITHIN)"],
+    ),
 ];
 
 #[test]
