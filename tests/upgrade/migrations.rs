@@ -53,8 +53,9 @@ fn breaking(file: &str, text: &str) -> Vec<String> {
     for statement in &statements {
         let words: Vec<&str> = statement.split_whitespace().collect();
         let table = match words.as_slice() {
-            ["ALTER", "TABLE", "ONLY", table, ..] | ["ALTER", "TABLE", table, ..] => Some(*table),
-            ["CREATE", "UNIQUE", "INDEX", _, "ON", table, ..] => Some(*table),
+            ["ALTER", "TABLE", "ONLY", table, ..]
+            | ["ALTER", "TABLE", table, ..]
+            | ["CREATE", "UNIQUE", "INDEX", _, "ON", table, ..] => Some(*table),
             _ => None,
         };
         if words.first() == Some(&"COMMENT") || table.is_some_and(is_new) {
