@@ -25,7 +25,9 @@ use harness::wait::within;
 use measure::{Ground, option};
 
 /// What is promised for small mails, however many wait.
-const PROMISED_MIB: u64 = 200;
+const SMALL_MIB: u64 = 200;
+/// And for the largest, however many wait: the base, what is fetched, and the few times their size that those being read take.
+const LARGE_MIB: u64 = 400;
 const MIB: u64 = 1024 * 1024;
 
 #[tokio::main]
@@ -37,15 +39,15 @@ async fn main() {
         let body = format!("Invoice {number} is wrong.\n\n{}\n", "The parcel arrived on time. ".repeat(40));
         mail(&format!("C{number} <c{number}@example.net>"), &format!("Invoice {number}"), &body).raw()
     });
-    measure(&format!("{waiting} mails of 1 KB wait"), small, waiting).await;
+    measure(&format!("{waiting} mails of 1 KB wait"), small, waiting, SMALL_MIB).await;
     // A little less than the limit: the headers count, too.
     let bytes = size * 1024 * 1024 - 64 * 1024;
     let mails = (0..large).map(|number| large_mail(number, bytes));
-    measure(&format!("{large} mails of {size} MiB wait"), mails, large).await;
+    measure(&format!("{large} mails of {size} MiB wait"), mails, large, LARGE_MIB).await;
 }
 
 /// One daemon from its start until nothing is left to do.
-async fn measure(what: &str, mails: impl Iterator<Item = Vec<u8>>, count: usize) {
+async fn measure(what: &str, mails: impl Iterator<Item = Vec<u8>>, count: usize, promised: u64) {
     if count == 0 {
         return;
     }
@@ -65,18 +67,18 @@ async fn measure(what: &str, mails: impl Iterator<Item = Vec<u8>>, count: usize)
     // Asked often: what counts all rows would be measured, too.
     let in_ledger = async || premises.count("SELECT COALESCE(max(id), 0) FROM inbound").await >= all;
     assert!(within(patience, in_ledger).await, "not all mails are in the ledger");
-    told(what, "all are stored", &begun, &daemon);
+    told(what, "all are stored", &begun, &daemon, promised);
     let is_done =
         async || premises.count("SELECT count(*) FROM (SELECT FROM jobs LIMIT 1) AS one").await == 0;
     assert!(within(patience, is_done).await, "not all mails are handled");
-    told(what, "all are handled", &begun, &daemon);
+    told(what, "all are handled", &begun, &daemon, promised);
     daemon.stops().await;
     premises.db.close().await;
 }
 
 /// The most memory so far.
-fn told(what: &str, when: &str, begun: &Instant, daemon: &Daemon) {
+fn told(what: &str, when: &str, begun: &Instant, daemon: &Daemon, promised: u64) {
     let (seconds, most) = (begun.elapsed().as_secs_f64(), daemon.most_memory() / MIB);
-    let verdict = if most < PROMISED_MIB { "under" } else { "OVER" };
-    println!("{what}, {when} after {seconds:.0} s: {most} MiB at most ({verdict} {PROMISED_MIB})");
+    let verdict = if most < promised { "under" } else { "OVER" };
+    println!("{what}, {when} after {seconds:.0} s: {most} MiB at most ({verdict} {promised})");
 }
