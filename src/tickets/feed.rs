@@ -189,10 +189,21 @@ pub async fn after(db: &PgPool, position: Position, limit: i64) -> sqlx::Result<
     sql::after(db, position.xid, position.id, limit).await
 }
 
+/// Events of one statement.
+const ADOPTED_AT_ONCE: i64 = 20_000;
+
 /// Moves events that were restored from another server's backup to the beginning of the stream: their transactions were
 /// counted there, and are not to come again here.
 pub async fn adopt_restored(db: &PgPool) -> sqlx::Result<u64> {
-    sql::adopt_restored(db).await
+    let mut all = 0;
+    loop {
+        // A few at a time: a statement has a limit, and a restored desk any number of them.
+        let moved = sql::adopt_restored(db, ADOPTED_AT_ONCE).await?;
+        all += moved;
+        if moved == 0 {
+            return Ok(all);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -369,8 +369,15 @@ pub async fn cancel_job(tx: &mut Tx, id: JobId, now: DateTime<Utc>) -> Result<Jo
     Ok(job)
 }
 
+/// A ticket is locked before what belongs to it, whoever begins where; and of several tickets the one with the smaller number.
+async fn lock_tickets_of(tx: &mut Tx, deliveries: &[DeliveryId]) -> sqlx::Result<()> {
+    let deliveries: Vec<i64> = deliveries.iter().map(|delivery| delivery.0).collect();
+    sql::lock_tickets_of(tx, &deliveries).await
+}
+
 /// Puts a mail back to work that was given up, suppressed or cancelled, or that came back. False: there is none.
 pub async fn retry(tx: &mut Tx, delivery: DeliveryId, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    lock_tickets_of(tx, &[delivery]).await?;
     let Some(ticket) = sql::retry(tx, delivery.0).await? else { return Ok(false) };
     queue::forget_dead(tx, &queue::DELIVER, delivery.0).await?;
     queue::enqueue(tx, &queue::DELIVER, delivery.0, now).await?;
@@ -381,6 +388,7 @@ pub async fn retry(tx: &mut Tx, delivery: DeliveryId, now: DateTime<Utc>) -> sql
 
 /// Cancels a delivery that has not left. False: it has, or there is none.
 pub async fn cancel(tx: &mut Tx, delivery: DeliveryId, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    lock_tickets_of(tx, &[delivery]).await?;
     let Some(ticket) = sql::cancel(tx, delivery.0).await? else { return Ok(false) };
     let data = json!({"delivery": delivery, "state": "cancelled"});
     super::sql::insert_event(tx, ticket, "delivery", None, Channel::Email, &data, now).await?;

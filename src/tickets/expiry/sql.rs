@@ -16,7 +16,7 @@ pub(super) async fn lock_due(
          WHERE merged_into IS NULL
            AND (status = 'closed' AND closed_at < $1 AND deleted_at IS NULL OR deleted_at < $2)
            AND NOT EXISTS (SELECT FROM deliveries d
-                           WHERE d.ticket_id = t.id AND d.state = 'waiting' AND (d.kind <> 'relay' OR t.deleted_at IS NULL))
+                           WHERE d.ticket_id = t.id AND d.state = 'waiting' AND d.kind <> 'relay')
          ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED",
         closed_before,
         deleted_before,

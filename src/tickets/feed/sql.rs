@@ -62,9 +62,12 @@ pub(super) async fn after(db: &PgPool, xid: u64, id: i64, limit: i64) -> sqlx::R
 }
 
 /// What is visible was committed, so its transaction is older than every one that is to come: unless it was another server's.
-pub(super) async fn adopt_restored(db: &PgPool) -> sqlx::Result<u64> {
+/// At most `limit` of them.
+pub(super) async fn adopt_restored(db: &PgPool, limit: i64) -> sqlx::Result<u64> {
     let moved = sqlx::query!(
-        "UPDATE ticket_events SET xid = '0' WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())"
+        "UPDATE ticket_events SET xid = '0'
+         WHERE id IN (SELECT id FROM ticket_events WHERE xid >= pg_snapshot_xmax(pg_current_snapshot()) LIMIT $1)",
+        limit
     )
     .execute(db)
     .await?;

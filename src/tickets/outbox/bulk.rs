@@ -96,6 +96,7 @@ pub async fn retry_deliveries(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Handled<DeliveryId>> {
     let mut handled = Handled::none();
+    super::lock_tickets_of(tx, ids).await?;
     for id in in_order(ids) {
         handled.enter(id, super::retry(tx, id, now).await?);
     }
@@ -111,6 +112,7 @@ pub async fn cancel_deliveries(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Handled<DeliveryId>> {
     let mut handled = Handled::none();
+    super::lock_tickets_of(tx, ids).await?;
     for id in in_order(ids) {
         handled.enter(id, super::cancel(tx, id, now).await?);
     }

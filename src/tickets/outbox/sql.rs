@@ -356,6 +356,16 @@ pub(super) async fn count_unsent(db: &PgPool) -> sqlx::Result<Vec<(String, i64)>
     Ok(rows.into_iter().map(|row| (row.state, row.count)).collect())
 }
 
+pub(super) async fn lock_tickets_of(tx: &mut Tx, deliveries: &[i64]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "SELECT FROM tickets WHERE id IN (SELECT ticket_id FROM deliveries WHERE id = ANY ($1)) ORDER BY id FOR UPDATE",
+        deliveries
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 /// A suppressed one stays so until it is sent: it says that a person wants it.
 pub(super) async fn retry(tx: &mut Tx, delivery: i64) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar!(
