@@ -82,8 +82,11 @@ pub async fn within<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Res
 pub async fn migrate(db: &PgPool) -> anyhow::Result<()> {
     let failed = "cannot migrate the database";
     let mut connection = db.acquire().await.context(failed)?.detach();
-    // An index of a large table takes longer than a statement may otherwise.
-    sqlx::query("SET statement_timeout = 0").execute(&mut connection).await.context(failed)?;
+    // An index of a large table takes longer than a statement may otherwise, and so does waiting for another process that makes
+    // one.
+    for limit in ["SET statement_timeout = 0", "SET lock_timeout = 0"] {
+        sqlx::query(limit).execute(&mut connection).await.context(failed)?;
+    }
     if let Some(needed) = needed(&mut connection).await.context(failed)?.filter(|needed| *needed > newest()) {
         anyhow::bail!(
             "the database is that of a newer version, and needs one that knows migration {needed}; this one ends at {}: \

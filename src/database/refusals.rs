@@ -4,16 +4,26 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Who is refused tries again sooner than this. Who does not has handed over to another process: what was said to it is no news.
+const COUNTS_FOR: Duration = Duration::from_mins(10);
 
 /// Why PostgreSQL takes no writes, by who was refused. Who is refused says so, and who stores something again, too.
 #[derive(Clone, Debug, Default)]
-pub struct Refusals(Arc<Mutex<BTreeMap<String, &'static str>>>);
+pub struct Refusals(Arc<Mutex<BTreeMap<String, Refused>>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Refused {
+    reason: &'static str,
+    at: Instant,
+}
 
 impl Refusals {
     /// Notes an error of `who`, if it is such a one.
     pub fn note(&self, who: &str, error: &anyhow::Error) {
         let Some(reason) = refusal(error) else { return };
-        if self.all().insert(who.to_owned(), reason).is_none() {
+        if self.all().insert(who.to_owned(), Refused { reason, at: Instant::now() }).is_none() {
             tracing::error!(who, "PostgreSQL stores nothing for {who}: {reason}");
         }
     }
@@ -27,10 +37,16 @@ impl Refusals {
 
     /// Why somebody is refused now; `None`: nobody is.
     pub fn reason(&self) -> Option<&'static str> {
-        self.all().values().next().copied()
+        self.reason_at(Instant::now())
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<String, &'static str>> {
+    fn reason_at(&self, now: Instant) -> Option<&'static str> {
+        let mut all = self.all();
+        all.retain(|_, refused| now.saturating_duration_since(refused.at) < COUNTS_FOR);
+        all.values().next().map(|refused| refused.reason)
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Refused>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -50,5 +66,25 @@ pub fn refusal(error: &anyhow::Error) -> Option<&'static str> {
         "53200" => Some("has no memory left: give it more, or fewer connections"),
         "58030" | "58P01" => Some("can't use its disk: see its log"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_counts_until_it_is_settled_or_nobody_is_refused_any_more() {
+        let refusals = Refusals::default();
+        let refuse = |who: &str| {
+            refusals.all().insert(who.to_owned(), Refused { reason: READ_ONLY, at: Instant::now() });
+        };
+        refuse("support");
+        assert_eq!(refusals.reason(), Some(READ_ONLY));
+        refusals.settle("support");
+        assert_eq!(refusals.reason(), None);
+        // Another process reads the mailbox by now, and this one stores nothing of it.
+        refuse("support");
+        assert_eq!(refusals.reason_at(Instant::now() + COUNTS_FOR), None);
     }
 }
