@@ -306,7 +306,7 @@ impl App {
             tracing::info!("stopping: finishing what is in hand");
         }
         sources_stop.cancel();
-        let drained = tokio::time::timeout(DRAIN, async {
+        let drain = async {
             while sources_running.join_next().await.is_some() {}
             worker_stop.cancel();
             while workers.join_next().await.is_some() {}
@@ -316,8 +316,19 @@ impl App {
             }
             web_stop.cancel();
             while web_running.join_next().await.is_some() {}
-        });
-        if drained.await.is_err() {
+        };
+        let time_is_over = async {
+            if stop.replaced.is_cancelled() {
+                // Nothing waits for the end of this one but the end of the process; each job has a limit of its own.
+                stop.ends.cancelled().await;
+            }
+            tokio::time::sleep(DRAIN).await;
+        };
+        let is_drained = tokio::select! {
+            () = drain => true,
+            () = time_is_over => false,
+        };
+        if !is_drained {
             // Nothing is lost: jobs in hand are due again when their leases end.
             tracing::warn!(
                 "some work did not finish within {} s; it will be done after the next start",

@@ -72,6 +72,8 @@ where
         }
     }
     notify_systemd(&[sd_notify::NotifyState::Stopping]);
+    // Who connects from now on is refused, and does not wait for nobody.
+    drop(shared);
     while let Some(ended) = running.join_next().await {
         ended.context("the daemon's main task died")?;
     }
@@ -126,7 +128,7 @@ fn changed_sections(old: &Config, new: &Config) -> Vec<&'static str> {
 pub fn summary(old: &Config, new: &Config, at_restart: &[&str]) -> String {
     let changed = changed_sections(old, new);
     let mut line = match changed.as_slice() {
-        [] => "SIGHUP: the configuration was read again, secrets as well; nothing else is changed".to_owned(),
+        [] => "SIGHUP: the configuration was read again, secrets as well, but for the database's; nothing else is changed".to_owned(),
         names => format!("SIGHUP: the configuration was read again; from now on count: {}", names.join(", ")),
     };
     if !at_restart.is_empty() {
