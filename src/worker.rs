@@ -68,6 +68,12 @@ const SLOWEST_POLL: Duration = Duration::from_secs(15);
 /// Who is refused where no job can be claimed.
 const CLAIMING: &str = "the queue";
 
+/// What a mail server answers often quotes the address that it is about, which is not for the log.
+fn without_addresses(text: &str) -> String {
+    let word = |word: &str| if word.contains('@') { "<address>".to_owned() } else { word.to_owned() };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
 impl Stages {
     async fn dispatch(&self, job: &Claimed) -> Result<Done, JobError> {
         match job.kind.name {
@@ -193,7 +199,7 @@ impl Stages {
             Err(_) => ("unrecorded", "job failed, and so did writing that down; it will be tried again"),
         };
         metrics::counter!("ticketd_jobs_total", "kind" => job.kind.name, "outcome" => outcome).increment(1);
-        let error = format!("{error:#}");
+        let error = without_addresses(&format!("{error:#}"));
         match verdict {
             Ok(Verdict::Dead) => tracing::error!(error, attempt = job.attempt, "{said}"),
             // A race between two mails of a thread is no news.
@@ -350,5 +356,17 @@ async fn wait(stop: &CancellationToken, pause: Duration) -> bool {
     tokio::select! {
         () = stop.cancelled() => true,
         () = tokio::time::sleep(pause) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_of_a_mail_server_is_logged_without_the_address_in_it() {
+        let answer =
+            "not now: 451 4.7.1 <ada@example.net>: greylisted, see https://example.net/?a=ada@example.net";
+        assert_eq!(without_addresses(answer), "not now: 451 4.7.1 <address> greylisted, see <address>");
     }
 }

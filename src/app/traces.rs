@@ -15,7 +15,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::runtime::Handle;
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{FilterExt as _, Targets, filter_fn};
 use tracing_subscriber::registry::LookupSpan;
 
 /// A collector has so long to take a batch.
@@ -61,7 +61,12 @@ impl Traces {
             .with_tracer(self.0.tracer("ticketd"))
             .with_location(false)
             .with_threads(false)
-            .with_filter(Targets::new().with_target("ticketd", tracing::Level::INFO))
+            // Spans alone: a line of the log may quote what a mail server answered.
+            .with_filter(
+                Targets::new()
+                    .with_target("ticketd", tracing::Level::INFO)
+                    .and(filter_fn(tracing::Metadata::is_span)),
+            )
     }
 
     /// Sends what is left.
