@@ -194,8 +194,9 @@ async fn archiving(place: &Place) -> (PrivatePostgres, Vec<(&'static str, String
     let url = postgres::url_of(&server.options("postgres"));
     let variables = vec![
         ("URL", url.clone()),
+        ("ADMIN_URL", url.clone()),
         ("ARCHIVE", archive),
-        ("BACKUP", backup),
+        ("BASE", format!("{backup}/base")),
         ("CONFIG", place.path().join("restored.toml").display().to_string()),
     ];
     Shell { place, variables: variables.clone() }.does("archive").await;
@@ -215,8 +216,8 @@ async fn recovered(place: &Place, name: &str, variables: &[(&'static str, String
     copy.arg("-a").arg(&base).arg(home.join("base"));
     assert!(copy.status().expect("cp").success());
     let mut variables = variables.to_vec();
-    variables.retain(|(name, _)| *name != "BACKUP");
-    variables.push(("BACKUP", home.display().to_string()));
+    variables.retain(|(name, _)| *name != "BASE");
+    variables.push(("BASE", home.join("base").display().to_string()));
     Shell { place, variables }.does("recover").await;
     std::fs::rename(home.join("base"), home.join("data")).expect("the data folder");
     // The server runs as its own user, and we may be root.
