@@ -60,7 +60,7 @@ fn bounded(options: PgConnectOptions) -> PgConnectOptions {
         ("statement_timeout", "30s"),
         // Nothing waits for the network inside a transaction, so whoever is silent in one is frozen: what it has locked is
         // let go of before another process has taken over.
-        ("idle_in_transaction_session_timeout", "8s"),
+        ("idle_in_transaction_session_timeout", "6s"),
         ("lock_timeout", "20s"),
     ])
 }
