@@ -65,7 +65,7 @@ impl Traces {
             .with_filter(
                 Targets::new()
                     .with_target("ticketd", tracing::Level::INFO)
-                    .and(filter_fn(tracing::Metadata::is_span)),
+                    .and(filter_fn(|metadata| metadata.is_span())),
             )
     }
 

@@ -24,7 +24,7 @@ const LIMITS: [(&str, &str, &[&str]); 16] = [
             "const PATIENCE: Duration = Duration::from_secs(10)",
             "(\"statement_timeout\", \"30s\")",
             "(\"lock_timeout\", \"20s\")",
-            "(\"idle_in_transaction_session_timeout\", \"8s\")",
+            "(\"idle_in_transaction_session_timeout\", \"6s\")",
             "const ANSWER: Duration = Duration::from_secs(40)",
         ],
     ),
