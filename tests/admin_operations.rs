@@ -5,38 +5,19 @@ use serde_json::{Value, json};
 use ticketd::people::Role;
 use ticketd::queue;
 
-use crate::harness::admin::columns;
-use crate::harness::desk::{Api, Desk, SUPPORT};
+use crate::harness::admin::{columns, said};
+use crate::harness::desk::{Desk, SUPPORT};
 use crate::harness::mail::mail;
 use crate::harness::smtp::{At, Behaviour};
 
 const ADA: &str = "Ada <ada@example.net>";
 
-async fn desk() -> (Desk, Api) {
-    let desk = Desk::open().await;
-    desk.knows_skills().await;
-    desk.hires("Dora", Role::Admin, &[]).await;
-    let api = desk.logs_in("Dora").await;
-    (desk, api)
-}
-
-/// Status and reason.
-fn said((status, body): (u16, Value)) -> String {
-    format!("{status}: {}", body.pointer("/detail").and_then(Value::as_str).unwrap_or_default())
-}
-
-async fn enqueue(desk: &Desk, kind: &'static queue::Kind, subjects: &[i64]) {
-    let now = desk.clock.now();
-    let jobs: Vec<_> = subjects.iter().map(|subject| (kind, *subject, now)).collect();
-    desk.commits(async |tx| queue::enqueue_all(tx, &jobs, now).await).await.expect("jobs");
-}
-
 #[tokio::test]
 async fn dead_letters_are_listed_put_back_to_work_and_cancelled() {
-    let (desk, api) = desk().await;
-    enqueue(&desk, &queue::TRIAGE, &[7, 8]).await;
-    enqueue(&desk, &queue::ASSIGN, &[9]).await;
-    enqueue(&desk, &queue::DELIVER, &[10]).await;
+    let (desk, api) = Desk::with_admin().await;
+    desk.enqueues(&queue::TRIAGE, &[7, 8]).await;
+    desk.enqueues(&queue::ASSIGN, &[9]).await;
+    desk.enqueues(&queue::DELIVER, &[10]).await;
     desk.settle().await;
     assert_eq!(desk.expects_errors().len(), 4);
     let jobs = "/api/admin/jobs";
@@ -103,7 +84,7 @@ async fn dead_letters_are_listed_put_back_to_work_and_cancelled() {
 
 #[tokio::test]
 async fn what_did_not_leave_is_sent_after_all_or_given_up() {
-    let (desk, api) = desk().await;
+    let (desk, api) = Desk::with_admin().await;
     desk.handles(&mail(ADA, "Refund", "I want a refund of my invoice.")).await;
     desk.sink.behave(&Behaviour::Refuse(At::Rcpt, 550, "5.1.1 no such user".into()));
     for text in ["One.", "Two."] {
@@ -159,7 +140,7 @@ async fn what_did_not_leave_is_sent_after_all_or_given_up() {
 
 #[tokio::test]
 async fn quarantined_mail_is_read_again_when_an_admin_says_so() {
-    let (desk, api) = desk().await;
+    let (desk, api) = Desk::with_admin().await;
     let refuse = "ALTER TABLE messages ADD CONSTRAINT no_poison CHECK (subject <> 'Poison')";
     sqlx::query(refuse).execute(&desk.db).await.expect("a constraint");
     desk.gets(&mail(ADA, "Poison", "The database will not have it.")).await;
@@ -220,7 +201,7 @@ async fn quarantined_mail_is_read_again_when_an_admin_says_so() {
 
 #[tokio::test]
 async fn the_ledger_is_filtered_and_read_page_by_page() {
-    let (desk, api) = desk().await;
+    let (desk, api) = Desk::with_admin().await;
     for number in 1..=3 {
         desk.handles(&mail(ADA, &format!("Invoice {number}"), "My invoice was charged twice.")).await;
         desk.clock.advance(TimeDelta::minutes(1));
@@ -248,7 +229,7 @@ async fn the_ledger_is_filtered_and_read_page_by_page() {
 
 #[tokio::test]
 async fn the_audit_log_is_read_and_shows_what_was_tampered_with() {
-    let (desk, api) = desk().await;
+    let (desk, api) = Desk::with_admin().await;
     for cap in 1..=4 {
         let (status, _) = api.patch("/api/admin/people/1", &json!({"cap": cap})).await;
         assert_eq!(status, 200);
@@ -298,7 +279,7 @@ async fn the_audit_log_is_read_and_shows_what_was_tampered_with() {
 
 #[tokio::test]
 async fn the_first_look_shows_what_needs_somebody() {
-    let (desk, api) = desk().await;
+    let (desk, api) = Desk::with_admin().await;
     let empty = api.get("/api/admin/dashboard").await.1;
     assert_eq!(
         (&empty["unassigned"], &empty["oldest_waiting"], &empty["dead_jobs"]),

@@ -1,7 +1,6 @@
 //! Whatever is late or broken is told to admins by every channel that is not itself the trouble, once; and so is its end.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -9,12 +8,11 @@ use regex::Regex;
 use serde_json::{Value, json};
 use ticketd::people::Role;
 use ticketd::queue::{self, Which};
-use ticketd::triage::gemini::{Gemini, Settings};
 use ticketd::{alarms, ingest};
 
 use crate::harness::desk::{Desk, Plan};
 use crate::harness::discord::{Discord, STAFF, Said, Trouble};
-use crate::harness::gemini::{Answer, FakeGemini, KEY, MODEL};
+use crate::harness::gemini::{Answer, FakeGemini, KEY};
 use crate::harness::mail::mail;
 use crate::harness::smtp::{At, Behaviour};
 
@@ -221,25 +219,12 @@ async fn an_alarm_that_discord_does_not_take_comes_by_mail_all_the_same() {
     desk.close().await;
 }
 
-/// Gemini as after a restart, with no second to lose between its tries.
-fn asks(desk: &mut Desk, fake: &FakeGemini) {
-    let settings = Settings {
-        base_url: fake.base_url().to_owned(),
-        model: MODEL.to_owned(),
-        thinking_level: None,
-        api_key: KEY.into(),
-        timeout: Duration::from_secs(20),
-    };
-    let gemini = Gemini::new(settings).expect("the settings are good");
-    desk.app.stages.triage.gemini = Some(Arc::new(gemini.with_backoff(Duration::from_millis(1))));
-}
-
 #[tokio::test]
 async fn gemini_that_does_not_judge_is_told_until_it_does() {
     let fake = FakeGemini::start().await;
     let gemini = format!("[gemini]\nbase_url = \"{}\"\napi_key = \"{KEY}\"\n", fake.base_url());
     let mut desk = desk(&gemini).await;
-    asks(&mut desk, &fake);
+    desk.asks(&fake, KEY, Duration::from_secs(20));
     // What it will not judge says nothing about Gemini.
     fake.otherwise(Answer::Blocked);
     desk.handles(&mail(ADA, "Printer", "It is on fire.")).await;

@@ -3,11 +3,10 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use ticketd::clock::Clock;
-use ticketd::people::Role;
 use ticketd::queue;
 
-use crate::harness::admin::columns;
-use crate::harness::desk::{Api, Desk};
+use crate::harness::admin::{columns, said};
+use crate::harness::desk::Desk;
 use crate::harness::mail::mail;
 use crate::harness::postgres;
 use crate::harness::program::{Place, run};
@@ -15,31 +14,12 @@ use crate::harness::smtp::{At, Behaviour};
 
 const ADA: &str = "Ada <ada@example.net>";
 
-async fn desk() -> (Desk, Api) {
-    let desk = Desk::open().await;
-    desk.knows_skills().await;
-    desk.hires("Dora", Role::Admin, &[]).await;
-    let api = desk.logs_in("Dora").await;
-    (desk, api)
-}
-
-/// Status and reason.
-fn said((status, body): (u16, Value)) -> String {
-    format!("{status}: {}", body.pointer("/detail").and_then(Value::as_str).unwrap_or_default())
-}
-
-async fn enqueue(desk: &Desk, kind: &'static queue::Kind, subjects: &[i64]) {
-    let now = desk.clock.now();
-    let jobs: Vec<_> = subjects.iter().map(|subject| (kind, *subject, now)).collect();
-    desk.commits(async |tx| queue::enqueue_all(tx, &jobs, now).await).await.expect("jobs");
-}
-
 #[tokio::test]
 async fn many_dead_letters_are_put_back_to_work_or_cancelled_at_once_with_one_entry_in_the_audit_log() {
-    let (desk, api) = desk().await;
-    enqueue(&desk, &queue::TRIAGE, &[7, 8]).await;
-    enqueue(&desk, &queue::ASSIGN, &[9]).await;
-    enqueue(&desk, &queue::DELIVER, &[10, 11, 12]).await;
+    let (desk, api) = Desk::with_admin().await;
+    desk.enqueues(&queue::TRIAGE, &[7, 8]).await;
+    desk.enqueues(&queue::ASSIGN, &[9]).await;
+    desk.enqueues(&queue::DELIVER, &[10, 11, 12]).await;
     desk.settle().await;
     assert_eq!(desk.expects_errors().len(), 6);
     let jobs = "/api/admin/jobs";
@@ -82,7 +62,7 @@ async fn many_dead_letters_are_put_back_to_work_or_cancelled_at_once_with_one_en
 
 #[tokio::test]
 async fn many_mails_that_did_not_leave_are_sent_after_all_or_given_up_at_once() {
-    let (desk, api) = desk().await;
+    let (desk, api) = Desk::with_admin().await;
     desk.handles(&mail(ADA, "Refund", "I want a refund of my invoice.")).await;
     desk.sink.behave(&Behaviour::Refuse(At::Rcpt, 550, "5.1.1 no such user".into()));
     for text in ["One.", "Two.", "Three."] {

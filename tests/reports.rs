@@ -1,6 +1,5 @@
 //! Reports say what happened. Each number here was counted by hand from the story that the test tells.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,10 +12,9 @@ use ticketd::people::{self, Role};
 use ticketd::reports::{self, Name, Range, Report};
 use ticketd::tickets::actions::{self, Act};
 use ticketd::tickets::{self, Channel, Priority, StaffMessage};
-use ticketd::triage::gemini::{Gemini, Settings};
 
 use crate::harness::desk::{Api, Desk, Plan};
-use crate::harness::gemini::{Answer, FakeGemini, KEY, MODEL};
+use crate::harness::gemini::{Answer, FakeGemini, KEY};
 use crate::harness::mail::mail;
 use crate::harness::postgres;
 use crate::harness::wait::until;
@@ -47,15 +45,7 @@ async fn begin(answers: Vec<Answer>) -> Story {
     let bea = desk.hires("Bea", Role::Moderator, &[("billing", 5)]).await;
     let nik = desk.hires("Nik", Role::Moderator, &[("networking", 5)]).await;
     let dora = desk.hires("Dora", Role::Admin, &[("printing", 5)]).await;
-    let settings = Settings {
-        base_url: fake.base_url().to_owned(),
-        model: MODEL.to_owned(),
-        thinking_level: None,
-        api_key: KEY.into(),
-        timeout: Duration::from_secs(20),
-    };
-    let gemini = Gemini::new(settings).expect("the settings are good");
-    desk.app.stages.triage.gemini = Some(Arc::new(gemini.with_backoff(Duration::from_millis(1))));
+    desk.asks(&fake, KEY, Duration::from_secs(20));
     Story { desk, bea, nik, dora, _gemini: fake }
 }
 

@@ -11,11 +11,10 @@ use serde_json::{Value, json};
 use sqlx::Row;
 use ticketd::people::Role;
 use ticketd::queue::{self, Claimed};
-use ticketd::triage::gemini::{Gemini, Settings};
 use tokio::sync::Notify;
 
 use crate::harness::desk::{Desk, Plan};
-use crate::harness::gemini::{Answer, FakeGemini, KEY, MODEL};
+use crate::harness::gemini::{Answer, FakeGemini, KEY};
 use crate::harness::mail::{mail, text};
 
 const ADA: &str = "Ada <ada@example.net>";
@@ -30,22 +29,8 @@ async fn desk(fake: &FakeGemini, more: &str) -> Desk {
     desk.hires("Bea", Role::Moderator, &[("billing", 5)]).await;
     desk.hires("Nik", Role::Moderator, &[("networking", 4)]).await;
     desk.hires("Dora", Role::Admin, &[]).await;
-    asks(&mut desk, fake, KEY, Duration::from_secs(20));
+    desk.asks(fake, KEY, Duration::from_secs(20));
     desk
-}
-
-/// From now on Gemini is asked with this key, within this time, as after a restart. It waits a millisecond between
-/// its tries: tests have no second to lose.
-fn asks(desk: &mut Desk, fake: &FakeGemini, key: &str, timeout: Duration) {
-    let settings = Settings {
-        base_url: fake.base_url().to_owned(),
-        model: MODEL.to_owned(),
-        thinking_level: None,
-        api_key: key.into(),
-        timeout,
-    };
-    let gemini = Gemini::new(settings).expect("the settings are good");
-    desk.app.stages.triage.gemini = Some(Arc::new(gemini.with_backoff(Duration::from_millis(1))));
 }
 
 /// What Gemini says of a mail about an invoice: something no offline engine would.
@@ -203,7 +188,7 @@ async fn a_gemini_that_hangs_costs_its_time_out_and_no_more() {
     let fake = FakeGemini::start().await;
     fake.otherwise(Answer::Hang);
     let mut desk = desk(&fake, "").await;
-    asks(&mut desk, &fake, KEY, Duration::from_millis(300));
+    desk.asks(&fake, KEY, Duration::from_millis(300));
     let begun = std::time::Instant::now();
     desk.handles(&mail(ADA, "Charged twice", REFUND)).await;
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
@@ -211,7 +196,7 @@ async fn a_gemini_that_hangs_costs_its_time_out_and_no_more() {
     let reason = first[0].fallback_reason.as_deref();
     assert_eq!(reason, Some("Gemini can't be reached: no complete answer in time"));
     assert_eq!(routed(&desk, 1001).await, "billing open billing Bea");
-    asks(&mut desk, &fake, KEY, Duration::from_secs(20));
+    desk.asks(&fake, KEY, Duration::from_secs(20));
     fake.otherwise(Answer::Judge(judgement()));
     desk.later(TimeDelta::minutes(5)).await;
     assert_eq!(engines(&desk, 1001).await, ["offline", "gemini"]);
@@ -223,7 +208,7 @@ async fn a_wrong_key_is_an_error_that_names_the_remedy_and_the_right_one_heals_i
     let fake = FakeGemini::start().await;
     fake.otherwise(Answer::Judge(judgement()));
     let mut desk = desk(&fake, "").await;
-    asks(&mut desk, &fake, "AIza-wrong-key", Duration::from_secs(20));
+    desk.asks(&fake, "AIza-wrong-key", Duration::from_secs(20));
     desk.handles(&mail(ADA, "Charged twice", REFUND)).await;
     let first = judged(&desk, 1001).await;
     let reason = first[0].fallback_reason.clone().expect("a reason");
@@ -239,7 +224,7 @@ async fn a_wrong_key_is_an_error_that_names_the_remedy_and_the_right_one_heals_i
     let reason = judged(&desk, 1002).await[0].fallback_reason.clone().expect("a reason");
     assert!(reason.starts_with("Gemini is not asked until 2026-11-21 09:05"), "{reason}");
 
-    asks(&mut desk, &fake, KEY, Duration::from_secs(20));
+    desk.asks(&fake, KEY, Duration::from_secs(20));
     desk.later(TimeDelta::minutes(5)).await;
     for ticket in [1001, 1002] {
         assert_eq!(engines(&desk, ticket).await, ["offline", "gemini"]);
@@ -481,7 +466,7 @@ async fn logs_hold_no_key_no_address_and_nothing_of_a_mail() {
         fake.otherwise(answer);
         desk.handles(&mail("Ada Lovelace <ada@example.net>", &format!("Marmalade {number}"), body)).await;
     }
-    asks(&mut desk, &fake, "AIza-wrong-key", Duration::from_secs(20));
+    desk.asks(&fake, "AIza-wrong-key", Duration::from_secs(20));
     desk.handles(&mail("Ada Lovelace <ada@example.net>", "Marmalade", body)).await;
     let lines = desk.log();
     assert!(lines.iter().any(|line| line.contains("triaged by gemini")), "the log is not caught: {lines:#?}");

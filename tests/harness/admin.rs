@@ -4,16 +4,38 @@ use serde_json::Value;
 use sqlx::Row;
 use ticketd::audit::{self, Actor, Filter};
 use ticketd::ids::PersonId;
-use ticketd::queue::Tx;
+use ticketd::people::Role;
+use ticketd::queue::{self, Tx};
 
-use super::desk::Desk;
+use super::desk::{Api, Desk};
 
 /// A person at the web server.
 pub fn by(person: PersonId) -> Actor {
     Actor { person: Some(person), token: None, channel: "web" }
 }
 
+/// Status and reason of an answer.
+pub fn said((status, body): (u16, Value)) -> String {
+    format!("{status}: {}", body.pointer("/detail").and_then(Value::as_str).unwrap_or_default())
+}
+
 impl Desk {
+    /// The usual catalogue, and Dora, an admin who is logged in.
+    pub async fn with_admin() -> (Self, Api) {
+        let desk = Self::open().await;
+        desk.knows_skills().await;
+        desk.hires("Dora", Role::Admin, &[]).await;
+        let api = desk.logs_in("Dora").await;
+        (desk, api)
+    }
+
+    /// Enters due jobs of a kind, about whatever there is under these numbers.
+    pub async fn enqueues(&self, kind: &'static queue::Kind, subjects: &[i64]) {
+        let now = self.clock.now();
+        let jobs: Vec<_> = subjects.iter().map(|subject| (kind, *subject, now)).collect();
+        self.commits(async |tx| queue::enqueue_all(tx, &jobs, now).await).await.expect("jobs");
+    }
+
     /// Does it in one transaction, which is committed where it succeeds.
     pub async fn commits<T, E>(&self, work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>) -> Result<T, E> {
         let mut tx = self.db.begin().await.expect("a transaction");

@@ -16,11 +16,14 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse as _, Response};
 use futures_util::stream;
 use serde_json::{Map, Value, json};
+use ticketd::triage::gemini::{Gemini, Settings};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use wire::get;
+
+use super::desk::Desk;
 
 /// The key that the fake takes.
 pub(crate) const KEY: &str = "AIza-key-of-the-fake";
@@ -363,5 +366,21 @@ fn first(schema: &Value) -> Value {
         "BOOLEAN" => json!(true),
         "STRING" => json!("en"),
         _ => Value::Null,
+    }
+}
+
+impl Desk {
+    /// From now on Gemini is asked with this key, within this time, as after a restart. It waits a millisecond between its
+    /// tries: tests have no second to lose.
+    pub(crate) fn asks(&mut self, fake: &FakeGemini, key: &str, timeout: Duration) {
+        let settings = Settings {
+            base_url: fake.base_url().to_owned(),
+            model: MODEL.to_owned(),
+            thinking_level: None,
+            api_key: key.into(),
+            timeout,
+        };
+        let gemini = Gemini::new(settings).expect("the settings are good");
+        self.app.stages.triage.gemini = Some(Arc::new(gemini.with_backoff(Duration::from_millis(1))));
     }
 }
