@@ -54,17 +54,29 @@ async fn killed_five_times_over_sixty_waiting_mails() {
 
 #[tokio::test]
 async fn killed_while_mails_arrive_and_everything_around_is_restarted() {
-    let mut run = Run::begin("arriving", number("TICKETD_ARRIVING", 60));
-    let mut around = Around::start(&mut run).await;
-    let blows = Blow::of(number("TICKETD_ARRIVING_KILLS", 6), &mut run.chance);
+    let kills = number("TICKETD_ARRIVING_KILLS", 6);
+    killed_while_mails_arrive(Run::begin("arriving", number("TICKETD_ARRIVING", 60)), kills, 1).await;
+}
+
+#[tokio::test]
+async fn two_processes_are_killed_while_mails_arrive_and_everything_around_is_restarted() {
+    let kills = number("TICKETD_TWO_KILLS", 20);
+    killed_while_mails_arrive(Run::begin("two processes", number("TICKETD_TWO", 60)), kills, 2).await;
+}
+
+/// Kills these processes by turns, and all of them in the end.
+async fn killed_while_mails_arrive(mut run: Run, kills: usize, processes: usize) {
+    let mut around = Around::start(&mut run, processes).await;
+    let blows = Blow::of(kills.saturating_sub(processes), &mut run.chance);
     let mut bags = run.post.bags.clone().into_iter();
     let share = bags.len() / (blows.len() + 1);
     for blow in &blows {
         let burst: Vec<_> = bags.by_ref().take(run.chance.random_range(0..=2 * share)).collect();
         around.dovecot.deliver(&around.premises.user, "INBOX", burst.iter().map(Vec::as_slice));
         let some_time = Duration::from_millis(run.chance.random_range(0..600));
-        around.daemon.works_for(run.chance.random_range(0..60), some_time).await;
-        around.strike(blow, &mut run.errors).await;
+        let one = run.chance.random_range(0..processes);
+        around.daemon(one).works_for(run.chance.random_range(0..60), some_time).await;
+        around.strike(blow, one, &mut run.errors).await;
     }
     let rest: Vec<_> = bags.collect();
     around.dovecot.deliver(&around.premises.user, "INBOX", rest.iter().map(Vec::as_slice));
@@ -72,49 +84,13 @@ async fn killed_while_mails_arrive_and_everything_around_is_restarted() {
     let of = |what: &[Blow]| blows.iter().filter(|blow| what.contains(blow)).count();
     let said = format!(
         "{} kills, {} PostgreSQL restarts, {} Dovecot restarts, {} SMTP disturbances",
-        of(&[Blow::Kill]) + 1,
+        of(&[Blow::Kill]) + processes,
         of(&[Blow::RestartPostgres, Blow::HaltPostgres]),
         of(&[Blow::KillDovecot, Blow::StopDovecot]),
         of(&[Blow::RefuseMail, Blow::LoseAnswers, Blow::HangUp, Blow::SayNothing]),
     );
-    let Around { premises, dovecot, daemon, .. } = around;
-    run.end(&premises, &dovecot, vec![daemon], &said).await;
-    premises.db.close().await;
-}
-
-#[tokio::test]
-async fn two_processes_are_killed_by_turns_while_mails_arrive_and_then_both_at_once() {
-    let mut run = Run::begin("two processes", number("TICKETD_TWO", 60));
-    let kills: usize = number("TICKETD_TWO_KILLS", 6);
-    let dovecot = Dovecot::shared();
-    let premises = Premises::furnish(dovecot.imap_port(), "after = \"seen\"", "").await;
-    let start = || Daemon::start(&premises.config, "");
-    let mut pair = [start(), start()];
-    let mut bags = run.post.bags.clone().into_iter();
-    let share = bags.len() / (kills + 1);
-    for _ in 2..kills {
-        let burst: Vec<_> = bags.by_ref().take(run.chance.random_range(0..=2 * share)).collect();
-        dovecot.deliver(&premises.user, "INBOX", burst.iter().map(Vec::as_slice));
-        // The one that reads, or the one that waits to; both do the work that follows.
-        let daemon = pair.get_mut(run.chance.random_range(0..2)).expect("one of two");
-        assert!(daemon.comes_up().await, "{}", daemon.log());
-        daemon.works_for(run.chance.random_range(1..80), Duration::from_secs(1)).await;
-        daemon.kill();
-        run.errors.extend(daemon.errors());
-        *daemon = start();
-    }
-    let rest: Vec<_> = bags.collect();
-    dovecot.deliver(&premises.user, "INBOX", rest.iter().map(Vec::as_slice));
-    for daemon in &mut pair {
-        daemon.works_for(40, Duration::from_secs(1)).await;
-    }
-    for mut daemon in pair {
-        daemon.kill();
-        run.errors.extend(daemon.errors());
-    }
-    premises.leases_run_out().await;
-    let (daemon, peer) = (start(), start());
-    run.end(&premises, dovecot, vec![daemon, peer], &format!("{kills} kills")).await;
+    let Around { premises, dovecot, daemons, .. } = around;
+    run.end(&premises, &dovecot, daemons, &said).await;
     premises.db.close().await;
 }
 
@@ -205,9 +181,9 @@ enum Blow {
 }
 
 impl Blow {
-    /// That many kills (the last of them comes after the others), mixed with as many other things.
+    /// That many kills, mixed with about as many other things.
     fn of(kills: usize, chance: &mut StdRng) -> Vec<Self> {
-        let mut blows = vec![Self::Kill; kills.saturating_sub(1)];
+        let mut blows = vec![Self::Kill; kills];
         let others = [
             &[Self::RestartPostgres][..],
             &[Self::KillDovecot, Self::StartDovecot],
@@ -218,7 +194,7 @@ impl Blow {
             &[Self::HangUp, Self::AcceptMail],
             &[Self::SayNothing, Self::AcceptMail],
         ];
-        for group in others.iter().cycle().take(kills.max(4)) {
+        for group in others.iter().cycle().take((kills + 1).max(4)) {
             let at = chance.random_range(0..=blows.len());
             for (offset, blow) in group.iter().enumerate() {
                 // What ends a disturbance comes after it, and perhaps much later.
@@ -237,24 +213,28 @@ struct Around {
     dovecot: Dovecot,
     dovecot_runs: bool,
     premises: Premises,
-    daemon: Daemon,
+    daemons: Vec<Daemon>,
 }
 
 impl Around {
-    async fn start(run: &mut Run) -> Self {
+    async fn start(run: &mut Run, processes: usize) -> Self {
         let postgres = postgres::private().await;
         let dovecot = Dovecot::private();
         let url = postgres::url_of(&postgres.options("postgres"));
         let premises = Premises::on(&url, dovecot.imap_port(), "after = \"seen\"", "").await;
         run.begun = Instant::now();
-        let daemon = Daemon::start(&premises.config, "");
-        Self { postgres, postgres_runs: true, dovecot, dovecot_runs: true, premises, daemon }
+        let daemons = (0..processes).map(|_| Daemon::start(&premises.config, "")).collect();
+        Self { postgres, postgres_runs: true, dovecot, dovecot_runs: true, premises, daemons }
     }
 
-    async fn strike(&mut self, blow: &Blow, errors: &mut Vec<String>) {
+    fn daemon(&mut self, one: usize) -> &mut Daemon {
+        self.daemons.get_mut(one).expect("one of them")
+    }
+
+    async fn strike(&mut self, blow: &Blow, one: usize, errors: &mut Vec<String>) {
         let sink = &self.premises.sink;
         match blow {
-            Blow::Kill => self.daemon.kill(),
+            Blow::Kill => self.daemon(one).kill(),
             Blow::RestartPostgres => {
                 self.postgres.crash_and_restart().expect("PostgreSQL starts again");
                 self.postgres_runs = true;
@@ -296,23 +276,32 @@ impl Around {
         }
     }
 
-    /// Starts the daemon again where it ended: killed, or at its start, for want of a database.
+    /// Starts a daemon again where it ended: killed, or at its start, for want of a database.
     async fn keep_running(&mut self, errors: &mut Vec<String>) {
-        if self.daemon.has_ended() && self.postgres_runs {
-            errors.extend(self.daemon.errors());
+        if !self.postgres_runs {
+            return;
+        }
+        // What another one has in hand stays its own.
+        if self.daemons.iter().all(Daemon::has_ended) {
             self.premises.leases_run_out().await;
-            self.daemon = Daemon::start(&self.premises.config, "");
+        }
+        for daemon in self.daemons.iter_mut().filter(|daemon| daemon.has_ended()) {
+            errors.extend(daemon.errors());
+            *daemon = Daemon::start(&self.premises.config, "");
         }
     }
 
-    /// Everything works again, and the daemon is killed once more.
+    /// Everything works again, and all are killed once more.
     async fn calm(&mut self, errors: &mut Vec<String>) {
         self.resume_postgres();
         self.start_dovecot();
         self.premises.sink.behave(&Behaviour::Accept);
         self.keep_running(errors).await;
         let some_moment = Duration::from_millis(300);
-        self.daemon.works_for(20, some_moment).await;
-        self.strike(&Blow::Kill, errors).await;
+        for daemon in &mut self.daemons {
+            daemon.works_for(20, some_moment).await;
+        }
+        self.daemons.iter_mut().for_each(Daemon::kill);
+        self.keep_running(errors).await;
     }
 }
