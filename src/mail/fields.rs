@@ -243,7 +243,8 @@ pub fn message_id(value: &[u8]) -> Option<String> {
     }
     let text = one_line(&raw_text(value));
     let word = text.trim_matches(['<', '>', ' ']);
-    (word.contains('@') && !word.contains(char::is_whitespace) && word.len() <= 998).then(|| word.to_owned())
+    let is_lone = !word.contains(|c: char| c.is_whitespace() || matches!(c, '<' | '>'));
+    (word.contains('@') && is_lone && word.len() <= 998).then(|| word.to_owned())
 }
 
 /// Value and parameters of a Content-Type or Content-Disposition field, parameter names lower-case.
@@ -439,6 +440,7 @@ mod tests {
         assert_eq!(kept.last().unwrap(), "4999@x");
         assert_eq!(message_id(b"bare@host"), Some("bare@host".into()));
         assert_eq!(message_id(b"<>"), None);
+        assert_eq!(message_id(b"<a@host<\xc4\xbd"), None, "it could not stand in an In-Reply-To");
     }
 
     #[test]
