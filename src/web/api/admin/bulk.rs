@@ -78,6 +78,8 @@ struct DeliveriesChosen {
     state: Option<String>,
     /// With `state`: only those that were entered before this time.
     before: Option<DateTime<Utc>>,
+    /// With `state`: only those after this one, the `last` of the answer before.
+    after: Option<DeliveryId>,
 }
 
 impl DeliveriesChosen {
@@ -85,12 +87,13 @@ impl DeliveriesChosen {
         if self.state.as_deref().is_some_and(|state| !states.contains(&state)) {
             return Err(wrong("state", format!("is one of {}", states.join(", "))));
         }
-        if self.state.is_none() && self.before.is_some() {
-            return Err(wrong("before", "goes with state only"));
+        let (before, after) = (self.before, self.after);
+        for (field, is_given) in [("before", before.is_some()), ("after", after.is_some())] {
+            if is_given && self.state.is_none() {
+                return Err(wrong(field, "goes with state only"));
+            }
         }
-        let before = self.before;
-        let filter =
-            self.state.map(|state| UnsentFilter { states: vec![state], before, ..UnsentFilter::default() });
+        let filter = self.state.map(|state| UnsentFilter { states: vec![state], before, after });
         chosen(self.ids, filter, "state")
     }
 }
@@ -117,7 +120,9 @@ struct DeliveriesRetried {
     retried: usize,
     /// Those of which there is nothing to repeat: sent, waiting, taken back.
     skipped: Vec<DeliveryId>,
-    /// There are more of that state: ask again.
+    /// The last that was looked at.
+    last: Option<DeliveryId>,
+    /// There are more of that state: ask again, `after` the last.
     more: bool,
 }
 
@@ -126,7 +131,9 @@ struct DeliveriesCancelled {
     cancelled: usize,
     /// Those that have left, or were given up before.
     skipped: Vec<DeliveryId>,
-    /// There are more of that state: ask again.
+    /// The last that was looked at.
+    last: Option<DeliveryId>,
+    /// There are more of that state: ask again, `after` the last.
     more: bool,
 }
 
@@ -216,7 +223,8 @@ async fn retry_deliveries(
     let (ids, more) = unsent(&state, chosen).await?;
     let mut tx = state.db.begin().await?;
     let handled = bulk::retry_deliveries(&mut tx, &ids, caller.actor(), state.clock.now()).await?;
-    let body = DeliveriesRetried { retried: handled.done.len(), skipped: handled.skipped, more };
+    let last = ids.iter().max().copied();
+    let body = DeliveriesRetried { retried: handled.done.len(), skipped: handled.skipped, last, more };
     once.commit(tx, &state, &caller, StatusCode::OK, &body).await
 }
 
@@ -238,7 +246,8 @@ async fn cancel_deliveries(
     let (ids, more) = unsent(&state, chosen).await?;
     let mut tx = state.db.begin().await?;
     let handled = bulk::cancel_deliveries(&mut tx, &ids, caller.actor(), state.clock.now()).await?;
-    let body = DeliveriesCancelled { cancelled: handled.done.len(), skipped: handled.skipped, more };
+    let last = ids.iter().max().copied();
+    let body = DeliveriesCancelled { cancelled: handled.done.len(), skipped: handled.skipped, last, more };
     once.commit(tx, &state, &caller, StatusCode::OK, &body).await
 }
 
