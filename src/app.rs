@@ -22,11 +22,12 @@ use crate::deliver::webhook::Webhooks;
 use crate::deliver::{Deliver, PlainSenders, mailer::Mailer};
 use crate::discord::api::Api;
 use crate::files::Files;
-use crate::ingest::{Ingest, Room};
+use crate::ingest::Ingest;
 use crate::mail::token::Signer;
 use crate::oauth::Tokens;
 use crate::people::letters::LetterKey;
 use crate::people::link::CodeKey;
+use crate::queue::room::Room;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::tickets::{csat, threads};
@@ -188,6 +189,7 @@ impl App {
                 files: files.clone(),
                 discord: discord.clone(),
                 plain_senders: PlainSenders::default(),
+                room: Room::default(),
             },
             letters: Letters {
                 db: db.clone(),

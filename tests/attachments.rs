@@ -104,11 +104,12 @@ async fn the_files_of_a_note_are_for_staff_and_others_files_are_not_ours_to_send
 async fn what_is_too_large_or_too_many_is_refused() {
     let (desk, ada, _) = desk().await;
     let large = vec![b'x'; tickets::uploads::LARGEST];
-    sends(&ada, "large", "text/plain", &large).await.with(201);
+    let largest = id(&sends(&ada, "large", "text/plain", &large).await.with(201));
     let larger = sends(&ada, "larger", "text/plain", &[large.as_slice(), b"x"].concat()).await;
     assert_eq!(larger.problem(), "413: the request has more bytes than are taken");
+    let mut small = 0;
     for n in 0..39 {
-        sends(&ada, "small", "", format!("{n}").as_bytes()).await.with(201);
+        small = id(&sends(&ada, "small", "", format!("{n}").as_bytes()).await.with(201));
     }
     let more = sends(&ada, "small", "", b"x").await;
     assert_eq!(
@@ -119,6 +120,12 @@ async fn what_is_too_large_or_too_many_is_refused() {
     let files: Vec<i64> = (1..=21).collect();
     let many = ada.posts("/api/tickets", &json!({"subject": "x", "body": "x", "attachments": files})).await;
     assert_eq!(many.problem(), "400: a message takes at most 20 files");
+    let both = json!({"subject": "x", "body": "x", "attachments": [largest, small]});
+    let together = ada.posts("/api/tickets", &both).await;
+    assert_eq!(together.problem(), "400: the files of one message have at most 26214400 bytes together");
+    // They still wait for a message that takes them.
+    opens(&desk, &ada, &[largest]).await;
+    opens(&desk, &ada, &[small]).await;
     desk.close().await;
 }
 

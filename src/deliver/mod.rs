@@ -18,6 +18,7 @@ use crate::ids::{DeliveryId, PersonId, TicketId};
 use crate::mail::compose::{self, Automatic, Outgoing};
 use crate::mail::token::{Signer, Token, id_hash};
 use crate::people::{self, Role};
+use crate::queue::room::{Room, SMALL};
 use crate::queue::{Claimed, Done, JobError};
 use crate::settings::Settings;
 use crate::tickets::outbox::{self, Attempt, Carried, Delivery, Fixed, Purpose};
@@ -49,6 +50,8 @@ pub struct Deliver {
     pub discord: Option<Arc<Api>>,
     /// What was learned of mail servers.
     pub plain_senders: PlainSenders,
+    /// For mails with large files.
+    pub room: Room,
 }
 
 impl Deliver {
@@ -81,7 +84,11 @@ impl Deliver {
             return job.done(self.db.begin().await?).await;
         }
         let mailbox = self.mailbox(&delivery)?.clone();
-        if delivery.content.is_none() {
+        let _room = match delivery.bytes() {
+            large if large > SMALL as usize => self.room.take(large).await,
+            _ => None,
+        };
+        if delivery.size.is_none() {
             if let (false, Some(reason)) = (is_wanted, self.must_not_leave(&delivery).await?) {
                 return self.suppress(job, &delivery, reason).await;
             }
@@ -93,6 +100,8 @@ impl Deliver {
             delivery.content = Some(fixed.content);
             delivery.envelope_from = Some(fixed.envelope_from);
             crash::point("deliver.fixed");
+        } else if delivery.content.is_none() {
+            delivery.content = outbox::content(&self.db, id).await?;
         }
         self.wait_for_domain(job, &delivery).await?;
         let begun = Instant::now();
@@ -270,7 +279,7 @@ impl Deliver {
                 read => read?,
             };
             let name = file.filename.clone().unwrap_or_else(|| "attachment".to_owned());
-            outgoing.attachments.push((name, file.content_type.clone(), content.to_vec()));
+            outgoing.attachments.push((name, file.content_type.clone(), content.into()));
         }
         let envelope_from = match delivery.purpose {
             // RFC 3834 §3.3: an automatic answer has the null reverse-path, so that nothing answers it.

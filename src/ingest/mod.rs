@@ -20,13 +20,11 @@ pub mod expiry;
 pub mod interact;
 pub mod ledger;
 mod limits;
-mod room;
 mod sql;
 mod staff;
 mod stage;
 pub mod understand;
 
-pub use room::Room;
 pub use stage::Ingest;
 
 /// The name of Discord among the mailboxes: in the ledger and where it is said how each fares.

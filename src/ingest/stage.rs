@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::commands;
 use super::limits;
-use super::room::{Room, SMALL};
 use super::sql::{self, Fate};
 use super::staff;
 use super::understand::{self, Understood, without_nul};
@@ -22,6 +21,7 @@ use crate::mail::parse::Attachment;
 use crate::mail::token::Signer;
 use crate::people::link::CodeKey;
 use crate::people::{self, Person};
+use crate::queue::room::{Room, SMALL};
 use crate::queue::{Claimed, Done, JobError, Tx};
 use crate::settings::Settings;
 use crate::tickets::changes;

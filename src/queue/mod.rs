@@ -16,6 +16,7 @@ use sqlx::postgres::PgListener;
 
 use crate::ids::JobId;
 
+pub mod room;
 mod sql;
 
 /// A transaction on our database.

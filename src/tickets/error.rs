@@ -49,6 +49,8 @@ pub enum TicketError {
     UnknownUpload(UploadId),
     #[error("a message takes at most {0} files")]
     TooManyFiles(usize),
+    #[error("the files of one message have at most {0} bytes together")]
+    FilesTooLarge(usize),
     #[error("too many files of yours wait to be sent: use or wait, they are removed after a day")]
     TooManyUploads,
     #[error("a file has at most {0} bytes")]

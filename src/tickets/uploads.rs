@@ -11,7 +11,8 @@ use crate::queue::Tx;
 
 mod sql;
 
-/// The largest file that is taken.
+/// The largest file that is taken, in bytes; and what the files of one message have together, because they are to leave in one
+/// mail.
 pub const LARGEST: usize = 26_214_400;
 /// The most files that go with one message.
 pub const MOST_FILES: usize = 20;
@@ -84,10 +85,13 @@ pub(super) async fn attach(
     if files.len() > MOST_FILES {
         return Err(TicketError::TooManyFiles(MOST_FILES));
     }
+    let mut bytes = 0;
     for file in files {
-        if !sql::attach(tx, author.0, message.0, file.0).await? {
-            return Err(TicketError::UnknownUpload(*file));
-        }
+        let size = sql::attach(tx, author.0, message.0, file.0).await?;
+        bytes += size.ok_or(TicketError::UnknownUpload(*file))?;
+    }
+    if usize::try_from(bytes).is_ok_and(|bytes| bytes > LARGEST) {
+        return Err(TicketError::FilesTooLarge(LARGEST));
     }
     Ok(())
 }

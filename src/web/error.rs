@@ -188,6 +188,7 @@ impl From<TicketError> for Error {
             | TicketError::UnknownMessage(_)
             | TicketError::UnknownUpload(_)
             | TicketError::TooManyFiles(_)
+            | TicketError::FilesTooLarge(_)
             | TicketError::NotATag(_)
             | TicketError::TooManyTags(_)
             | TicketError::UnknownSkill => Self::BadRequest(error.to_string()),

@@ -10,13 +10,18 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgPool, Row};
 use ticketd::app::App;
 use ticketd::clock::Clock;
 use ticketd::config::Config;
+use ticketd::files::Content;
+use ticketd::ids::{PersonId, TicketId};
 use ticketd::people::{self, NewStaff, Role};
+use ticketd::tickets::{self, Channel, StaffMessage, uploads};
 use tokio::sync::watch;
 
 use super::desk::{configuration, fresh_user};
@@ -216,10 +221,37 @@ impl Premises {
         std::fs::write(&config, &text).expect("write the configuration");
         let db = PgPoolOptions::new().max_connections(2).connect(url).await.expect("a pool");
         employ(&db).await;
+        let premises = Self { db, sink, user, config, _folder: folder };
+        premises.app().await.stages.settle().await.expect("the queue answers");
+        premises
+    }
+
+    /// An app in this process, by the same configuration.
+    async fn app(&self) -> App {
+        let text = std::fs::read_to_string(&self.config).expect("the configuration");
         let parsed = Arc::new(Config::parse(&text, BTreeMap::new()).expect("a configuration"));
-        let app = App::build(parsed, db.clone(), Clock::system(), None).await.expect("an app");
-        app.stages.settle().await.expect("the queue answers");
-        Self { db, sink, user, config, _folder: folder }
+        App::build(parsed, self.db.clone(), Clock::system(), None).await.expect("an app")
+    }
+
+    /// Who has a ticket answers it, with a file of so many bytes.
+    pub async fn answers(&self, ticket: i64, bytes: usize) {
+        let files = self.app().await.stages.deliver.files;
+        let now = Clock::system().now();
+        let mut noise = vec![0; bytes];
+        StdRng::seed_from_u64(ticket.cast_unsigned()).fill_bytes(&mut noise);
+        let content = Content::new(noise);
+        files.keep(std::slice::from_ref(&content), now).await.expect("a content");
+        let query = sqlx::query_scalar("SELECT assignee_id FROM tickets WHERE id = $1").bind(ticket);
+        let author = PersonId(query.fetch_one(&self.db).await.expect("who has it"));
+        let mut tx = self.db.begin().await.expect("a transaction");
+        let name = Some("log");
+        let file = uploads::take(&mut tx, author, name, "application/octet-stream", &content, now).await;
+        let uploads = [file.expect("an upload").id];
+        let (text, channel) = ("See the file.", Channel::Web);
+        let message = StaffMessage { author, channel, text, inbound: None, uploads: &uploads };
+        let locked = tickets::lock(&mut tx, TicketId(ticket)).await.expect("a ticket");
+        tickets::reply(&mut tx, &locked, &message, now, now).await.expect("an answer");
+        tx.commit().await.expect("a commit");
     }
 
     /// The leases of whoever held jobs have run out. To be called while nobody works.

@@ -60,10 +60,11 @@ pub(super) async fn insert_replies(
     .await
 }
 
-pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delivery>> {
+pub(super) async fn delivery(db: &PgPool, id: i64, most: i32) -> sqlx::Result<Option<Delivery>> {
     let row = sqlx::query!(
         r#"SELECT d.id, d.kind, d.ticket_id, t.subject, t.mailbox, t.status, d.recipient_id AS "recipient_id!", p.name AS recipient_name, d.address,
-                  d.state, d.rfc_id, d.envelope_from, d.content, d.created_at,
+                  d.state, d.rfc_id, d.envelope_from, octet_length(d.content) AS size,
+                  CASE WHEN octet_length(d.content) <= $2 THEN d.content END AS content, d.created_at,
                   NOT EXISTS (SELECT FROM deliveries e WHERE e.ticket_id = d.ticket_id AND e.kind = 'notice'
                               AND e.recipient_id = d.recipient_id AND e.id < d.id) AS "is_first!",
                   m.id AS "m_id?",
@@ -86,7 +87,8 @@ pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delive
            LEFT JOIN messages a ON a.id = d.answers_id
            LEFT JOIN persons aa ON aa.id = a.author_id
            WHERE d.id = $1"#,
-        id
+        id,
+        most
     )
     .fetch_optional(db)
     .await?;
@@ -108,6 +110,7 @@ pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delive
         state: r.state,
         rfc_id: r.rfc_id,
         envelope_from: r.envelope_from,
+        size: r.size,
         content: r.content,
         created_at: r.created_at,
         is_active: !matches!(r.status.as_str(), "resolved" | "closed"),
@@ -141,6 +144,10 @@ pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delive
             attachments: Vec::new(),
         }),
     }))
+}
+
+pub(super) async fn content(db: &PgPool, id: i64) -> sqlx::Result<Option<Vec<u8>>> {
+    sqlx::query_scalar!("SELECT content FROM deliveries WHERE id = $1", id).fetch_one(db).await
 }
 
 pub(super) async fn is_notice(tx: &mut Tx, delivery: i64) -> sqlx::Result<bool> {

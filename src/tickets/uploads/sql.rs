@@ -36,19 +36,18 @@ pub(super) async fn insert(
     .await
 }
 
-/// False: there is no such file of this person.
-pub(super) async fn attach(tx: &mut Tx, person: i64, message: i64, upload: i64) -> sqlx::Result<bool> {
-    let attached = sqlx::query!(
+/// Its size in bytes. `None`: there is no such file of this person.
+pub(super) async fn attach(tx: &mut Tx, person: i64, message: i64, upload: i64) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
         "WITH u AS (DELETE FROM uploads WHERE id = $3 AND person_id = $1 RETURNING *)
          INSERT INTO attachments (message_id, filename, content_type, size, sha256)
-         SELECT $2, filename, content_type, size, sha256 FROM u",
+         SELECT $2, filename, content_type, size, sha256 FROM u RETURNING size",
         person,
         message,
         upload
     )
-    .execute(&mut **tx)
-    .await?;
-    Ok(attached.rows_affected() == 1)
+    .fetch_optional(&mut **tx)
+    .await
 }
 
 pub(super) async fn attachment(
