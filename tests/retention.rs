@@ -6,8 +6,10 @@ use ticketd::audit;
 use ticketd::people::Role;
 use ticketd::queue;
 
+use crate::discord_commands::front::Front;
 use crate::harness::desk::{Api, Desk, Plan};
 use crate::harness::mail::{Mail, mail};
+use crate::harness::wait::until;
 
 const ADA: &str = "Ada <ada@example.net>";
 const BOB: &str = "Bob <bob@example.net>";
@@ -90,6 +92,42 @@ async fn raw_mail_goes_after_its_days_and_is_known_again_when_it_comes_again() {
     desk.later(TimeDelta::days(100)).await;
     assert_eq!(desk.fates().await, ["ticketed", "duplicate", "ticketed", "ticketed", "duplicate"]);
     desk.close().await;
+}
+
+#[tokio::test]
+async fn what_came_by_discord_goes_after_its_days_and_is_known_again() {
+    let mut front = Front::with("[retention]\nraw_mail_days = 30").await;
+    let mia = front.discord.member("mia");
+    front.opens(&mia, "Printer", "The code is 1234.").await;
+    let own = front.own_thread(1001).await;
+    mia.says(own, "And 1234 again.").await;
+    let (said, kept) = (
+        "SELECT count(*) FROM messages WHERE visible LIKE '%1234%'",
+        "SELECT count(*) FROM discord_payloads WHERE payload::TEXT LIKE '%1234%'",
+    );
+    until("both are taken in", async || {
+        front.desk.settle().await;
+        front.desk.count(said).await == 2
+    })
+    .await;
+    assert_eq!(front.desk.count(kept).await, 2);
+    front.desk.clock.advance(TimeDelta::days(29));
+    the_hour_strikes(&front.desk).await;
+    assert_eq!(front.desk.count(kept).await, 2, "it is not time yet");
+    front.goes_offline().await;
+    front.desk.clock.advance(TimeDelta::days(2));
+    the_hour_strikes(&front.desk).await;
+    assert_eq!(front.desk.count(kept).await, 0);
+    // What is read in the thread once more.
+    front.comes_back().await;
+    mia.says(own, "1234!").await;
+    until("it is taken in", async || {
+        front.desk.settle().await;
+        front.desk.count(said).await >= 3
+    })
+    .await;
+    assert_eq!(front.desk.count(said).await, 3);
+    front.close().await;
 }
 
 #[tokio::test]
