@@ -8,6 +8,7 @@ use crate::harness::daemon::{Daemon, Premises};
 use crate::harness::desk::fresh_user;
 use crate::harness::dovecot::{Dovecot, PASSWORD};
 use crate::harness::mail::mail;
+use crate::harness::smtp::Behaviour;
 use crate::harness::wait::until;
 
 const READ_AGAIN: &str = "SIGHUP: the configuration was read again";
@@ -123,6 +124,27 @@ async fn while_it_is_read_again_and_again_no_mail_is_lost_or_doubled_and_no_requ
     until("all is done", async || premises.is_settled(20).await).await;
     assert_eq!(premises.count("SELECT count(*) FROM tickets").await, 20);
     assert_eq!(premises.sink.mails().len(), 40, "an acknowledgement and a notice each");
+    assert_eq!(daemon.errors(), Vec::<String>::new());
+    daemon.stops().await;
+    premises.db.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_thinks_longer_than_a_stop_waits_is_not_cut_off_by_a_reload() {
+    let dovecot = Dovecot::shared();
+    let premises = Premises::furnish(dovecot.imap_port(), "", "").await;
+    let daemon = Daemon::start(&premises.config, "");
+    daemon.says("\"mailbox read\"", 1).await;
+    // At its end the process waits for 30 s.
+    premises.sink.behave(&Behaviour::Delay(33_000));
+    let letter = mail("Ada <ada@example.net>", "Refund", "A refund of my invoice.");
+    dovecot.append(&premises.user, "INBOX", letter.raw()).await;
+    premises.sink.wait_for(2).await;
+    daemon.reloads();
+    daemon.says(READ_AGAIN, 1).await;
+    until("both answers of the server were heard", async || premises.is_settled(1).await).await;
+    assert_eq!(premises.sink.mails().len(), 2, "an acknowledgement and a notice, once each");
+    assert_eq!(premises.count("SELECT count(*) FROM delivery_attempts").await, 2);
     assert_eq!(daemon.errors(), Vec::<String>::new());
     daemon.stops().await;
     premises.db.close().await;
