@@ -87,13 +87,13 @@ async fn many_mails_that_did_not_leave_are_sent_after_all_or_given_up_at_once() 
     assert_eq!(cancel(before).await, (200, none));
     let past_all = json!({"state": "failed", "after": id(2)});
     assert_eq!(cancel(past_all).await.1["cancelled"], 0);
-    let given_up = json!({"cancelled": 2, "skipped": [999_999], "last": 999_999, "more": false});
+    let given_up = json!({"cancelled": 2, "skipped": [999_999], "last": null, "more": false});
     assert_eq!(cancel(json!({"ids": [id(0), id(1), 999_999]})).await, (200, given_up));
     assert_eq!(cancel(json!({"state": "waiting"})).await.1["cancelled"], 1);
     desk.sink.behave(&Behaviour::Accept);
     let sent_before = desk.mails_to("ada@example.net").len();
     let retried = json!({"retried": 1, "skipped": [], "last": id(2), "more": false});
-    assert_eq!(retry(json!({"state": "failed", "after": id(1)})).await, (200, retried));
+    assert_eq!(retry(json!({"state": "failed"})).await, (200, retried));
     desk.later(TimeDelta::hours(2)).await;
     assert_eq!(desk.mails_to("ada@example.net").len(), sent_before + 1, "and not what was given up");
     let api = desk.logs_in("Dora").await;
@@ -106,6 +106,35 @@ async fn many_mails_that_did_not_leave_are_sent_after_all_or_given_up_at_once() 
     assert_eq!(actions, ["Dora delivery.cancelled delivery:many", &one, &retried]);
     assert_eq!(queue::list(&desk.db, queue::Which::Failed, 9).await.expect("jobs").len(), 2);
     assert_eq!(api.post("/api/admin/jobs/cancel", &json!({"kind": "deliver"})).await.1["cancelled"], 2);
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_sent_after_all_does_not_hide_what_comes_after_it() {
+    let (desk, api) = Desk::with_admin().await;
+    desk.handles(&mail(ADA, "Gone", "I want a refund of my invoice.")).await;
+    desk.handles(&mail(ADA, "Refund", "I want a refund of my invoice, too.")).await;
+    // Of a deleted ticket nothing is sent.
+    for change in [
+        "INSERT INTO deliveries (ticket_id, kind, channel, recipient_id, address, state, created_at)
+         SELECT ticket_id, 'notice', channel, recipient_id, address, 'failed', created_at
+         FROM deliveries, generate_series(1, 1001) WHERE ticket_id = 1001 AND kind = 'acknowledgement'",
+        "UPDATE tickets SET deleted_at = created_at WHERE id = 1001",
+    ] {
+        sqlx::query(change).execute(&desk.db).await.expect("a change");
+    }
+    desk.sink.behave(&Behaviour::Refuse(At::Rcpt, 550, "5.1.1 no such user".into()));
+    desk.answers(&api, 1002, "One.", false).await;
+    assert_eq!(desk.expects_errors().len(), 1);
+    let path = "/api/admin/deliveries/retry";
+    let (_, first) = api.post(path, &json!({"state": "failed"})).await;
+    let skipped = first["skipped"].as_array().expect("numbers");
+    assert_eq!((&first["retried"], skipped.len(), &first["more"]), (&json!(0), 1000, &json!(true)));
+    assert_eq!(skipped.last(), Some(&first["last"]));
+    let (_, second) = api.post(path, &json!({"state": "failed", "after": first["last"]})).await;
+    assert_eq!((&second["retried"], &second["more"]), (&json!(1), &json!(false)));
+    desk.sink.behave(&Behaviour::Accept);
+    desk.settle().await;
     desk.close().await;
 }
 

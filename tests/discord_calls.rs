@@ -64,7 +64,7 @@ fn facts() -> CardFacts {
 }
 
 fn file(name: &str, bytes: &[u8]) -> File {
-    File { name: name.to_owned(), content_type: Some("text/plain".to_owned()), bytes: bytes.to_vec() }
+    File { name: name.to_owned(), content_type: Some("text/plain".to_owned()), bytes: bytes.to_vec().into() }
 }
 
 #[tokio::test]

@@ -88,7 +88,9 @@ impl Deliver {
 
     async fn send_from(&self, from: &str, delivery: &Delivery, mailbox: &Mailbox) -> Attempt {
         let name = format!("{}-{}-{}", delivery.ticket, purpose(delivery.purpose), delivery.id);
-        let content = delivery.content.as_deref().unwrap_or_default();
+        let Some(content) = delivery.content.as_deref() else {
+            return Attempt::Network { error: "its content was not read".to_owned() };
+        };
         self.mailer.send(&mailbox.name, from, &delivery.address, &name, content).await
     }
 }

@@ -18,11 +18,12 @@ use crate::ids::{DeliveryId, PersonId, TicketId};
 use crate::mail::compose::{self, Automatic, Outgoing};
 use crate::mail::token::{Signer, Token, id_hash};
 use crate::people::{self, Role};
-use crate::queue::room::{Room, SMALL};
+use crate::queue::room::Room;
 use crate::queue::{Claimed, Done, JobError};
 use crate::settings::Settings;
 use crate::tickets::outbox::{self, Attempt, Carried, Delivery, Fixed, Purpose};
 use crate::tickets::read::{self, Sight};
+use crate::tickets::uploads::LARGEST;
 use crate::tickets::{loops, pacing};
 
 pub mod alarm;
@@ -75,6 +76,7 @@ impl Deliver {
 
     async fn try_once(&self, job: &Claimed) -> Result<Done, JobError> {
         let id = DeliveryId(job.subject);
+        let _room = self.room.take_soon(outbox::bytes(&self.db, id).await?).await?;
         let Some(mut delivery) = outbox::delivery(&self.db, id).await? else {
             return Err(JobError::Fail(anyhow!("there is no delivery {id}")));
         };
@@ -84,11 +86,7 @@ impl Deliver {
             return job.done(self.db.begin().await?).await;
         }
         let mailbox = self.mailbox(&delivery)?.clone();
-        let _room = match delivery.bytes() {
-            large if large > SMALL as usize => self.room.take(large).await,
-            _ => None,
-        };
-        if delivery.size.is_none() {
+        if delivery.content.is_none() {
             if let (false, Some(reason)) = (is_wanted, self.must_not_leave(&delivery).await?) {
                 return self.suppress(job, &delivery, reason).await;
             }
@@ -100,8 +98,6 @@ impl Deliver {
             delivery.content = Some(fixed.content);
             delivery.envelope_from = Some(fixed.envelope_from);
             crash::point("deliver.fixed");
-        } else if delivery.content.is_none() {
-            delivery.content = outbox::content(&self.db, id).await?;
         }
         self.wait_for_domain(job, &delivery).await?;
         let begun = Instant::now();
@@ -270,6 +266,12 @@ impl Deliver {
             Purpose::Acknowledgement | Purpose::Reply | Purpose::Survey => None,
         };
         let mut outgoing = self.outgoing(delivery, mailbox, facts.as_ref());
+        let files = delivery.message.iter().flat_map(|message| &message.attachments);
+        // What came in one mail may leave in one.
+        let most = LARGEST.max(self.config.mail.max_message_bytes);
+        if files.map(|file| file.size).sum::<i64>() > i64::try_from(most).unwrap_or(i64::MAX) {
+            return Ok(Err(anyhow!("its files have more than {most} bytes together")));
+        }
         for file in delivery.message.iter().flat_map(|message| &message.attachments) {
             // A mail waits for what belongs to it, unless no waiting brings it back: that people hear at once.
             let content = match self.files.read(file.sha256).await {

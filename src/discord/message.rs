@@ -2,6 +2,7 @@
 //!
 //! Lengths are those of <https://docs.discord.com/developers/resources/message>.
 
+use bytes::Bytes;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -123,7 +124,7 @@ pub(super) struct Upload {
 pub struct File {
     pub name: String,
     pub content_type: Option<String>,
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
 }
 
 /// A framed text with fields.

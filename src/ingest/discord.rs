@@ -197,7 +197,11 @@ impl Ingest {
             return Err(JobError::Retry(anyhow::anyhow!("Discord is not configured any more")));
         };
         let together = if job.attempt > ATTEMPTS_TOGETHER { 1 } else { AT_ONCE };
-        let rows = sql::unheard(&self.db, job.subject, together).await?;
+        let mut rows = sql::unheard(&self.db, job.subject, together).await?;
+        let (count, bytes) = limits::at_once(rows.iter().map(sql::Row::bytes));
+        let is_all = count == rows.len() && i64::try_from(count).unwrap_or(0) < together;
+        rows.truncate(count);
+        let _room = self.room.take(bytes).await;
         let mut roles_known = BTreeMap::new();
         let mut batch = Vec::new();
         for row in rows {
@@ -229,7 +233,7 @@ impl Ingest {
             }
             metrics::counter!("ticketd_discord_total", "fate" => fate.name).increment(1);
         }
-        if i64::try_from(batch.len()).unwrap_or(0) == together {
+        if !is_all {
             queue::enqueue(&mut tx, &queue::HEAR, job.subject, now).await?;
         }
         crash::point("hear.before_commit");
@@ -283,9 +287,10 @@ impl Ingest {
             }
         };
         if heard.kind == Kind::Message.as_str() {
-            let taken = limits::within(&self.config.attachments, message.attachments, |file| {
-                (crate::mail::body::filename(&file.name), file.size)
-            });
+            let taken =
+                limits::within(&self.config.attachments, limits::OF_A_MESSAGE, message.attachments, |file| {
+                    (crate::mail::body::filename(&file.name), file.size)
+                });
             heard.problems.extend(taken.left_out);
             for file in &taken.files {
                 match fetch(api, settings, file, self.config.attachments.max_bytes).await {

@@ -98,7 +98,7 @@ impl Ingest {
         }
         let (_room, content) = match (row.content, row.size) {
             (None, Some(size)) => {
-                let room = self.room.take(usize::try_from(size).unwrap_or_default()).await;
+                let room = self.room.take(i64::from(size)).await;
                 (room, sql::content(&self.db, id.0).await?)
             }
             (small, _) => (None, small),
@@ -474,7 +474,7 @@ pub(super) fn deduplicated(ids: Vec<String>) -> Vec<String> {
 /// Files as they are kept, as far as they are taken; what is left out is said among the problems.
 fn take_files(list: &[Attachment], limits: &Attachments, problems: &mut Vec<String>) -> Vec<NewAttachment> {
     let named = |file: &&Attachment| (file.filename.clone(), file.content.len() as u64);
-    let taken = limits::within(limits, list.iter().collect(), named);
+    let taken = limits::within(limits, u64::MAX, list.iter().collect(), named);
     problems.extend(taken.left_out.filter(|said| !problems.contains(said)));
     let made = taken.files.into_iter().map(|file| NewAttachment {
         filename: file.filename.clone().map(without_nul),

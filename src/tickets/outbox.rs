@@ -9,7 +9,6 @@ use serde_json::json;
 
 use super::{Channel, IdHash, Locked, parties};
 use crate::ids::{DeliveryId, JobId, MessageId, PersonId, TicketId};
-use crate::queue::room::SMALL;
 use crate::queue::{self, Job, Kind, Tx};
 use crate::store::Sha;
 
@@ -44,9 +43,7 @@ pub struct Delivery {
     pub state: String,
     pub rfc_id: Option<String>,
     pub envelope_from: Option<String>,
-    /// The size of the mail in bytes, where it is written.
-    pub size: Option<i32>,
-    /// The mail; left out where it is large ([`content`]).
+    /// The mail, where it is written.
     pub content: Option<Vec<u8>>,
     pub created_at: DateTime<Utc>,
     /// The ticket is neither resolved nor closed.
@@ -160,27 +157,18 @@ pub(super) async fn reply_to_participants(
     queue::enqueue_all(tx, &jobs, now).await
 }
 
-impl Delivery {
-    /// About as many bytes as the mail will have: what it carries has most of them.
-    pub fn bytes(&self) -> usize {
-        let files = self.message.iter().flat_map(|message| &message.attachments);
-        let carried: usize = files.map(|file| usize::try_from(file.size).unwrap_or(usize::MAX)).sum();
-        self.size.map_or(carried, |size| usize::try_from(size).unwrap_or_default())
-    }
+/// About as many bytes as the mail of a delivery has: what it carries has most of them. 0 where there is none of that number.
+pub async fn bytes(db: &sqlx::PgPool, id: DeliveryId) -> sqlx::Result<i64> {
+    sql::bytes(db, id.0).await.map(Option::unwrap_or_default)
 }
 
-/// Reads a delivery; of its mail no more than [`SMALL`] bytes.
+/// Reads a delivery.
 pub async fn delivery(db: &sqlx::PgPool, id: DeliveryId) -> sqlx::Result<Option<Delivery>> {
-    let Some(mut delivery) = sql::delivery(db, id.0, SMALL).await? else { return Ok(None) };
+    let Some(mut delivery) = sql::delivery(db, id.0).await? else { return Ok(None) };
     if let Some(message) = &mut delivery.message {
         message.attachments = sql::files(db, message.id.0).await?;
     }
     Ok(Some(delivery))
-}
-
-/// The mail of a delivery, as it was written.
-pub async fn content(db: &sqlx::PgPool, id: DeliveryId) -> sqlx::Result<Option<Vec<u8>>> {
-    sql::content(db, id.0).await
 }
 
 /// The files that came with a message.

@@ -90,7 +90,7 @@ pub(super) async fn attach(
         let size = sql::attach(tx, author.0, message.0, file.0).await?;
         bytes += size.ok_or(TicketError::UnknownUpload(*file))?;
     }
-    if usize::try_from(bytes).is_ok_and(|bytes| bytes > LARGEST) {
+    if bytes > i64::try_from(LARGEST).unwrap_or(i64::MAX) {
         return Err(TicketError::FilesTooLarge(LARGEST));
     }
     Ok(())

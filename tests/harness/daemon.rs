@@ -65,6 +65,12 @@ impl Daemon {
         self.said.borrow().is_up()
     }
 
+    /// Whether it has come up, and has not ended by itself since.
+    pub fn is_up(&self) -> bool {
+        let said = self.said.borrow();
+        said.is_up() && !said.ended
+    }
+
     /// Waits until it has said this `count` times.
     pub async fn says(&self, what: &str, count: usize) {
         let times = |said: &Said| said.lines.iter().filter(|line| line.contains(what)).count();

@@ -81,7 +81,7 @@ impl Visit<'_> {
             files.push(File {
                 name: transcript::file_name(&summary),
                 content_type: Some("text/html".to_owned()),
-                bytes: page.into_bytes(),
+                bytes: page.into(),
             });
         }
         let nonce = format!("t{}.{:x}", self.thread.id, closed.timestamp());

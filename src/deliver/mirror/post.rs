@@ -114,9 +114,9 @@ impl Visit<'_> {
         let mut files = Vec::new();
         for file in &part.files {
             let bytes = match &file.content {
-                Source::Text(text) => text.clone().into_bytes(),
+                Source::Text(text) => text.clone().into(),
                 Source::Kept(sha256) => match self.deliver.files.read(*sha256).await {
-                    Ok(bytes) => bytes.to_vec(),
+                    Ok(bytes) => bytes,
                     Err(error) if error.may_pass() => return Err(Stop::Job(error.into())),
                     Err(error) => {
                         let error = format!("{:#}", anyhow::Error::from(error));

@@ -141,7 +141,9 @@ fn form(body: Option<&Value>, files: &[File]) -> Form {
         form = form.text("payload_json", body.to_string());
     }
     for (number, file) in files.iter().enumerate() {
-        let part = || Part::bytes(file.bytes.clone()).file_name(file.name.clone());
+        let part = || {
+            Part::stream_with_length(file.bytes.clone(), file.bytes.len() as u64).file_name(file.name.clone())
+        };
         let typed = file.content_type.as_deref().and_then(|kind| part().mime_str(kind).ok());
         form = form.part(format!("files[{number}]"), typed.unwrap_or_else(part));
     }

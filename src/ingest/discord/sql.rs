@@ -57,6 +57,16 @@ pub(super) struct Row {
     pub(super) received_at: DateTime<Utc>,
 }
 
+impl Row {
+    /// Of the files that are to be fetched.
+    pub(super) fn bytes(&self) -> u64 {
+        let files =
+            self.payload.get("attachments").and_then(Value::as_array).filter(|_| self.kind == "message");
+        let sizes = files.into_iter().flatten().filter_map(|file| file.get("size")?.as_u64());
+        sizes.fold(0, u64::saturating_add)
+    }
+}
+
 /// What was said in a thread and not understood yet, in the order it was said.
 pub(super) async fn unheard(db: &PgPool, thread: i64, limit: i64) -> sqlx::Result<Vec<Row>> {
     sqlx::query_as!(

@@ -148,7 +148,7 @@ impl Interact<'_> {
         let file = File {
             name: transcript::file_name(ticket),
             content_type: Some("text/html".to_owned()),
-            bytes: page.into_bytes(),
+            bytes: page.into(),
         };
         let message = answer(words::transcript_attached(ticket.number.0));
         Ok(Said { files: vec![file], ..Said::shown(Some(ticket.number), message) })

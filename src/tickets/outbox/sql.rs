@@ -60,17 +60,19 @@ pub(super) async fn insert_replies(
     .await
 }
 
-pub(super) async fn delivery(db: &PgPool, id: i64, most: i32) -> sqlx::Result<Option<Delivery>> {
+/// Nobody cites more characters of what is answered.
+const LONGEST_CITED: i32 = 33_000;
+
+pub(super) async fn delivery(db: &PgPool, id: i64) -> sqlx::Result<Option<Delivery>> {
     let row = sqlx::query!(
         r#"SELECT d.id, d.kind, d.ticket_id, t.subject, t.mailbox, t.status, d.recipient_id AS "recipient_id!", p.name AS recipient_name, d.address,
-                  d.state, d.rfc_id, d.envelope_from, octet_length(d.content) AS size,
-                  CASE WHEN octet_length(d.content) <= $2 THEN d.content END AS content, d.created_at,
+                  d.state, d.rfc_id, d.envelope_from, d.content, d.created_at,
                   NOT EXISTS (SELECT FROM deliveries e WHERE e.ticket_id = d.ticket_id AND e.kind = 'notice'
                               AND e.recipient_id = d.recipient_id AND e.id < d.id) AS "is_first!",
                   m.id AS "m_id?",
                   COALESCE((SELECT v.body FROM message_revisions v WHERE v.message_id = m.id AND v.kind = 'edited'
                             ORDER BY v.id DESC LIMIT 1), m.visible) AS "m_text?", m.created_at AS "m_at?", ma.name AS "m_author?",
-                  a.id AS "a_id?", a.rfc_id AS a_rfc_id, a.refs AS "a_refs?", a.visible AS "a_text?",
+                  a.id AS "a_id?", a.rfc_id AS a_rfc_id, a.refs AS "a_refs?", left(a.visible, $2) AS "a_text?",
                   a.created_at AS "a_at?", a.unverified AS "a_unverified?", a.problems AS a_problems, aa.name AS "a_author?",
                   (SELECT i.address FROM identities i WHERE i.person_id = a.author_id AND i.channel = 'email'
                    ORDER BY i.id LIMIT 1) AS a_address,
@@ -88,7 +90,7 @@ pub(super) async fn delivery(db: &PgPool, id: i64, most: i32) -> sqlx::Result<Op
            LEFT JOIN persons aa ON aa.id = a.author_id
            WHERE d.id = $1"#,
         id,
-        most
+        LONGEST_CITED
     )
     .fetch_optional(db)
     .await?;
@@ -110,7 +112,6 @@ pub(super) async fn delivery(db: &PgPool, id: i64, most: i32) -> sqlx::Result<Op
         state: r.state,
         rfc_id: r.rfc_id,
         envelope_from: r.envelope_from,
-        size: r.size,
         content: r.content,
         created_at: r.created_at,
         is_active: !matches!(r.status.as_str(), "resolved" | "closed"),
@@ -146,8 +147,17 @@ pub(super) async fn delivery(db: &PgPool, id: i64, most: i32) -> sqlx::Result<Op
     }))
 }
 
-pub(super) async fn content(db: &PgPool, id: i64) -> sqlx::Result<Option<Vec<u8>>> {
-    sqlx::query_scalar!("SELECT content FROM deliveries WHERE id = $1", id).fetch_one(db).await
+pub(super) async fn bytes(db: &PgPool, id: i64) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        r#"SELECT COALESCE(octet_length(d.content),
+                  (SELECT octet_length(m.visible) FROM messages m WHERE m.id = d.message_id)
+                    + (SELECT COALESCE(sum(a.size), 0) FROM attachments a WHERE a.message_id = d.message_id),
+                  0)::BIGINT AS "bytes!"
+           FROM deliveries d WHERE d.id = $1 AND d.state <> 'sent'"#,
+        id
+    )
+    .fetch_optional(db)
+    .await
 }
 
 pub(super) async fn is_notice(tx: &mut Tx, delivery: i64) -> sqlx::Result<bool> {

@@ -74,7 +74,7 @@ struct DeliveriesChosen {
     /// 1 to 1000 numbers.
     #[schema(example = json!([17, 18]), max_items = 1000)]
     ids: Option<Vec<DeliveryId>>,
-    /// The 1000 oldest of this state.
+    /// The 1000 oldest of this state, or the next 1000 `after` one.
     state: Option<String>,
     /// With `state`: only those that were entered before this time.
     before: Option<DateTime<Utc>>,
@@ -120,7 +120,7 @@ struct DeliveriesRetried {
     retried: usize,
     /// Those of which there is nothing to repeat: sent, waiting, taken back.
     skipped: Vec<DeliveryId>,
-    /// The last that was looked at.
+    /// With `state`: the last that was looked at.
     last: Option<DeliveryId>,
     /// There are more of that state: ask again, `after` the last.
     more: bool,
@@ -131,7 +131,7 @@ struct DeliveriesCancelled {
     cancelled: usize,
     /// Those that have left, or were given up before.
     skipped: Vec<DeliveryId>,
-    /// The last that was looked at.
+    /// With `state`: the last that was looked at.
     last: Option<DeliveryId>,
     /// There are more of that state: ask again, `after` the last.
     more: bool,
@@ -220,10 +220,9 @@ async fn retry_deliveries(
 ) -> Result<Response, Error> {
     let chosen = body.read(&RETRIABLE_STATES)?;
     once.replay(&state, &caller).await?;
-    let (ids, more) = unsent(&state, chosen).await?;
+    let (ids, last, more) = unsent(&state, chosen).await?;
     let mut tx = state.db.begin().await?;
     let handled = bulk::retry_deliveries(&mut tx, &ids, caller.actor(), state.clock.now()).await?;
-    let last = ids.iter().max().copied();
     let body = DeliveriesRetried { retried: handled.done.len(), skipped: handled.skipped, last, more };
     once.commit(tx, &state, &caller, StatusCode::OK, &body).await
 }
@@ -243,10 +242,9 @@ async fn cancel_deliveries(
 ) -> Result<Response, Error> {
     let chosen = body.read(&CANCELLABLE_STATES)?;
     once.replay(&state, &caller).await?;
-    let (ids, more) = unsent(&state, chosen).await?;
+    let (ids, last, more) = unsent(&state, chosen).await?;
     let mut tx = state.db.begin().await?;
     let handled = bulk::cancel_deliveries(&mut tx, &ids, caller.actor(), state.clock.now()).await?;
-    let last = ids.iter().max().copied();
     let body = DeliveriesCancelled { cancelled: handled.done.len(), skipped: handled.skipped, last, more };
     once.commit(tx, &state, &caller, StatusCode::OK, &body).await
 }
@@ -266,12 +264,14 @@ fn first<T, I>(mut found: Vec<T>, id: impl Fn(&T) -> I) -> (Vec<I>, bool) {
 async fn unsent(
     state: &Shared,
     chosen: Chosen<DeliveryId, UnsentFilter>,
-) -> Result<(Vec<DeliveryId>, bool), Error> {
+) -> Result<(Vec<DeliveryId>, Option<DeliveryId>, bool), Error> {
     match chosen {
-        Chosen::These(ids) => Ok((ids, false)),
+        Chosen::These(ids) => Ok((ids, None, false)),
         Chosen::Those(filter) => {
             let found = outbox::unsent_page(&state.db, &filter, one_more()).await?;
-            Ok(first(found, |delivery| delivery.id))
+            let (ids, more) = first(found, |delivery| delivery.id);
+            let last = ids.last().copied();
+            Ok((ids, last, more))
         }
     }
 }

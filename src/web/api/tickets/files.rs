@@ -94,7 +94,8 @@ async fn upload(
     once.commit(tx, &state, &caller, StatusCode::CREATED, &kept).await
 }
 
-/// Whether so many files may go with one message. A limit of the daemon's own ([`uploads::MOST_FILES`]) holds besides.
+/// Whether so many files may go with one message. Limits of the daemon's own ([`uploads::MOST_FILES`],
+/// [`uploads::LARGEST`]) hold besides.
 pub(super) fn may_go(state: &Shared, files: &[UploadId]) -> Result<(), Error> {
     let most = state.config.attachments.max_count;
     if files.len() > most { Err(TicketError::TooManyFiles(most).into()) } else { Ok(()) }

@@ -95,7 +95,7 @@ struct NewMessage {
     /// And that settles it.
     #[serde(default)]
     resolve: bool,
-    /// Files sent before by `POST /api/uploads`.
+    /// Files sent before by `POST /api/uploads`: at most 20, of 25 MiB together.
     #[serde(default)]
     #[schema(value_type = Vec<i64>)]
     attachments: Vec<UploadId>,

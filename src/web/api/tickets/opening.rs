@@ -31,7 +31,7 @@ struct NewTicket {
     body: String,
     /// One of the configured categories; left out, the triage finds it.
     category: Option<String>,
-    /// Files sent before by `POST /api/uploads`.
+    /// Files sent before by `POST /api/uploads`: at most 20, of 25 MiB together.
     #[serde(default)]
     #[schema(value_type = Vec<i64>)]
     attachments: Vec<UploadId>,
