@@ -279,6 +279,10 @@ async fn a_wrong_request_is_told_what_is_wrong_with_it() {
     insta::assert_snapshot!(get(&bea, "/api/tickets?limit=0").await.problem(), @"400: limit is from 1 to 100");
     insta::assert_snapshot!(get(&bea, "/api/tickets?status=done").await.problem(), @"400: `done` is no status: new, open, pending, resolved, closed");
     insta::assert_snapshot!(get(&bea, "/api/tickets?cursor=1001").await.problem(), @"400: cursor is not one that was given out for this list");
+    let strange = json!({"two\nlines ".repeat(5000): 1}).to_string();
+    let cited = post(&bea, messages, &strange).await.problem();
+    assert!(cited.starts_with("400: two lines two lines") && cited.ends_with('…'), "{cited}");
+    assert!(!cited.contains('\n') && cited.chars().count() < 1100, "{cited}");
     insta::assert_snapshot!(get(&bea, "/api/tickets?stauts=open").await.problem(), @"400: Failed to deserialize query string: stauts: unknown field `stauts`, expected one of `limit`, `cursor`, `status`, `priority`, `category`, `skill`, `assignee`, `requester`, `tag`, `channel`, `overdue`, `created_since`, `updated_since`, `q`, `sort`, `deleted`");
     insta::assert_snapshot!(get(&bea, "/api/tickets/abc").await.problem(), @"404: there is nothing here, or nothing that you may see");
     insta::assert_snapshot!(get(&bea, "/api/tickets/99999999999999999999").await.problem(), @"404: there is nothing here, or nothing that you may see");

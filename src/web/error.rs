@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::database;
 use crate::files::FilesError;
+use crate::mail::decode::one_line;
 use crate::tickets::TicketError;
 
 /// What a handler answers where it cannot do what was asked.
@@ -262,8 +263,24 @@ impl Problem {
     }
 }
 
+/// More characters than any reason of ours has.
+const LONGEST: usize = 1000;
+
+/// A reason may cite what was sent: in one line, and no more of it than can be read.
+fn readable(text: &str) -> String {
+    let line = one_line(text);
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
+}
+
 impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
+        self.detail = readable(&self.detail);
+        for fault in &mut self.errors {
+            (fault.field, fault.detail) = (readable(&fault.field), readable(&fault.detail));
+        }
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(self)).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
