@@ -53,7 +53,7 @@ fn points() -> Vec<String> {
 fn times(point: &str) -> u32 {
     match point {
         "worker.claimed" => 5, // ingest, deliver, triage, assign, deliver
-        "deliver.fixed" | "deliver.sent" | "deliver.committed" => 2, // acknowledgement, notice
+        "deliver.composed" | "deliver.fixed" | "deliver.sent" | "deliver.committed" => 2, // acknowledgement, notice
         _ => 1,
     }
 }
@@ -167,7 +167,8 @@ async fn check_copies(premises: &Premises, point: &str, sent_before: i64, place:
 /// A process that was frozen comes back after its lease ran out: by then the job is another's, or done.
 #[tokio::test]
 async fn a_job_that_froze_past_its_lease_changes_nothing_any_more() {
-    let points = ["ingest.before_commit", "triage.judged", "assign.before_record", "deliver.sent"];
+    let points =
+        ["ingest.before_commit", "triage.judged", "assign.before_record", "deliver.composed", "deliver.sent"];
     join_all(points.map(freezes_at)).await;
 }
 

@@ -94,9 +94,15 @@ impl Deliver {
                 Ok(fixed) => fixed,
                 Err(error) => return self.fail(&delivery, &format!("{error:#}")).await,
             };
-            outbox::fix(&self.db, &delivery, &fixed).await?;
-            delivery.content = Some(fixed.content);
-            delivery.envelope_from = Some(fixed.envelope_from);
+            crash::point("deliver.composed");
+            if outbox::fix(&self.db, &delivery, &fixed).await? {
+                delivery.content = Some(fixed.content);
+                delivery.envelope_from = Some(fixed.envelope_from);
+            } else {
+                // This job ran out of its time, and another worker has it: the mail that was written first is the mail.
+                let again = outbox::delivery(&self.db, id).await?;
+                delivery = again.filter(|again| again.state == delivery.state).ok_or(JobError::Late)?;
+            }
             crash::point("deliver.fixed");
         }
         self.wait_for_domain(job, &delivery).await?;

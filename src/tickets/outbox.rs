@@ -206,11 +206,12 @@ pub struct Fixed {
     pub content: Vec<u8>,
 }
 
-/// Stores content and Message-ID before the first attempt. What was fixed before stays.
-pub async fn fix(db: &sqlx::PgPool, delivery: &Delivery, fixed: &Fixed) -> sqlx::Result<()> {
+/// Stores content and Message-ID before the first attempt. False: there is one already, and it stays.
+pub async fn fix(db: &sqlx::PgPool, delivery: &Delivery, fixed: &Fixed) -> sqlx::Result<bool> {
     let mut tx = db.begin().await?;
-    sql::fix(&mut tx, delivery.id.0, delivery.ticket.0, fixed).await?;
-    tx.commit().await
+    let is_first = sql::fix(&mut tx, delivery.id.0, delivery.ticket.0, fixed).await?;
+    tx.commit().await?;
+    Ok(is_first)
 }
 
 /// How one attempt came out.

@@ -253,8 +253,8 @@ pub(super) async fn active_assignee(tx: &mut Tx, ticket: i64) -> sqlx::Result<Op
     .await
 }
 
-pub(super) async fn fix(tx: &mut Tx, delivery: i64, ticket: i64, fixed: &Fixed) -> sqlx::Result<()> {
-    sqlx::query!(
+pub(super) async fn fix(tx: &mut Tx, delivery: i64, ticket: i64, fixed: &Fixed) -> sqlx::Result<bool> {
+    let written = sqlx::query!(
         "WITH i AS (INSERT INTO thread_ids (id_hash, ticket_id) VALUES ($5, $6) ON CONFLICT (id_hash) DO NOTHING)
          UPDATE deliveries SET rfc_id = $2, envelope_from = $3, content = $4 WHERE id = $1 AND content IS NULL",
         delivery,
@@ -266,7 +266,7 @@ pub(super) async fn fix(tx: &mut Tx, delivery: i64, ticket: i64, fixed: &Fixed) 
     )
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(written.rows_affected() == 1)
 }
 
 pub(super) async fn insert_attempt(
