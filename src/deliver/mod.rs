@@ -100,8 +100,10 @@ impl Deliver {
                 delivery.envelope_from = Some(fixed.envelope_from);
             } else {
                 // This job ran out of its time, and another worker has it: the mail that was written first is the mail.
-                let again = outbox::delivery(&self.db, id).await?;
-                delivery = again.filter(|again| again.state == delivery.state).ok_or(JobError::Late)?;
+                match outbox::delivery(&self.db, id).await? {
+                    Some(again) if again.state == delivery.state => delivery = again,
+                    _ => return job.done(self.db.begin().await?).await,
+                }
             }
             crash::point("deliver.fixed");
         }
