@@ -316,12 +316,13 @@ impl Around {
 
     async fn bring_up(&mut self, one: usize, errors: &mut Vec<String>) {
         for _ in 0..5 {
-            if self.daemon(one).comes_up().await {
+            if self.daemon(one).is_up() {
                 return;
             }
-            // PostgreSQL was halted, or crashed while the process began.
+            // It waits for PostgreSQL, or ended without it, or is about to begin.
             self.resume_postgres();
             self.keep_running(errors).await;
+            self.daemon(one).comes_up().await;
         }
         panic!("it does not come up:\n{}", self.daemon(one).log());
     }
@@ -338,8 +339,10 @@ impl Around {
         }
         for one in 0..self.daemons.len() {
             self.bring_up(one, errors).await;
-            self.strike(&Blow::Kill, one, errors).await;
         }
+        // At once, so that all leases have run out: nobody waits for what the dead had in hand.
+        self.kills += self.daemons.iter().filter(|daemon| daemon.is_up()).count();
+        self.daemons.iter_mut().for_each(Daemon::kill);
         self.keep_running(errors).await;
     }
 }
